@@ -1,0 +1,1 @@
+"""Speech synthesis engines and the cache in front of them."""

@@ -1,0 +1,1 @@
+"""The media worker process: one pjsua2 endpoint; the only part of media that imports pjsua2."""

@@ -1,0 +1,197 @@
+"""The linter: what is wrong in a document, found without running it."""
+
+from __future__ import annotations
+
+import difflib
+import enum
+from collections.abc import Collection, Iterator
+
+import attrs
+
+import rcml.verbs
+from rcml.document import Document, Element, decode, parse
+from rcml.errors import DocumentError, UrlError
+from rcml.positions import Position, Tag, tags
+from rcml.urls import resolve
+from rcml.verb import NOUNS, Text, Verb
+from rcml.verbs import Gather, Play
+
+_BASE = "http://document.invalid/"
+
+
+class Severity(enum.Enum):
+    """How bad a finding is."""
+
+    ERROR = "error"
+    """The document does not do what it says."""
+    WARNING = "warning"
+
+
+@attrs.frozen
+class Finding:
+    """Something the author should look at."""
+
+    line: int
+    column: int
+    severity: Severity
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}: {self.severity.value}: {self.message}"
+
+
+def lint(body: bytes, charset: str | None = None) -> list[Finding]:
+    """Check a document.
+
+    Args:
+        body: the text as bytes.
+        charset: as for `rcml.document.parse`.
+
+    Returns:
+        What was found, by line and column; empty when all is well.
+    """
+    try:
+        document = parse(body, charset)
+        text = decode(body, charset)
+    except DocumentError as error:
+        return [Finding(error.line or 1, error.column or 1, Severity.ERROR, error.message)]
+    checker = _Checker(document, text)
+    checker.check()
+    return sorted(checker.findings, key=lambda finding: (finding.line, finding.column))
+
+
+def suggestion(word: str, known: Collection[str]) -> str:
+    """Give `; did you mean X?` for a word that is close to a known one, or nothing."""
+    by_key = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), by_key, n=1, cutoff=0.6)
+    return f"; did you mean {by_key[close[0]]}?" if close else ""
+
+
+class _Checker:
+    """Walks a document and collects findings."""
+
+    def __init__(self, document: Document, text: str) -> None:
+        self.findings: list[Finding] = []
+        self._root = document.root
+        self._tags: dict[int, Tag] = {
+            id(element): tag for element, tag in zip(_preorder(document.root), tags(text), strict=False)
+        }
+        self._ended_by: Element | None = None
+        self._answered_by = ""
+
+    def check(self) -> None:
+        """Check everything."""
+        if self._root.text:
+            self._warning(self._root, "text directly in Response is ignored")
+        self._sequence(self._root)
+
+    # ------------------------------------------------------------ elements
+
+    def _sequence(self, parent: Element) -> None:
+        for element in parent.children:
+            if element.name in rcml.verbs.VERBS:
+                self._reached(element)
+                self._verb(element)
+            elif element.name in NOUNS:
+                self._error(element, f"{element.name} is a noun and does nothing as a verb")
+            else:
+                hint = suggestion(element.name, rcml.verbs.VERBS)
+                self._error(element, f"unknown verb {element.name}, it is skipped{hint}")
+                self._sequence(element)
+
+    def _reached(self, element: Element) -> None:
+        """Check whether the verb can be reached, and what it means for the next ones."""
+        if self._ended_by is not None:
+            by = f"{self._ended_by.name} in line {self._line(self._ended_by)}"
+            self._warning(element, f"{element.name} is never reached: {by} is the end of the document")
+            return
+        verb = rcml.verbs.VERBS[element.name](element)
+        if verb.ends_document():
+            self._ended_by = element
+        if element.name == "Reject" and self._answered_by:
+            self._warning(
+                element, f"Reject behind {self._answered_by} hangs up, since the call is answered by then"
+            )
+        if verb.answers and not self._answered_by:
+            self._answered_by = element.name
+
+    def _verb(self, element: Element) -> None:
+        verb = rcml.verbs.VERBS[element.name](element)
+        if not verb.available:
+            self._warning(element, f"{element.name} is not available in this engine version and is skipped")
+            return
+        self._attributes(verb)
+        self._text(verb)
+        for child in element.children:
+            if child.name in verb.children:
+                self._verb(child)
+                continue
+            allowed = f"allowed: {', '.join(verb.children)}" if verb.children else "it takes no elements"
+            hint = suggestion(child.name, verb.children)
+            self._error(child, f"{child.name} is not allowed in {verb.name}, it is ignored; {allowed}{hint}")
+
+    # ------------------------------------------------------------ attributes and text
+
+    def _attributes(self, verb: Verb) -> None:
+        element = verb.element
+        declared = {attribute.xml: attribute for attribute in verb.attributes}
+        for name, value in element.attributes.items():
+            attribute = declared.get(name)
+            if attribute is None:
+                hint = suggestion(name, declared)
+                self._error(element, f"{verb.name} has no attribute {name}, it is ignored{hint}", name)
+            elif attribute.kind == "URL" and value:
+                self._url(element, value, f"{verb.name} {name}", name)
+            elif attribute.kind == "boolean" and value.lower() not in ("true", "false"):
+                self._warning(element, f'{name}="{value}" means false; allowed: {attribute.allowed}', name)
+        for problem in verb.problems:
+            severity = Severity.WARNING if problem.attribute.code is None else Severity.ERROR
+            message = f"{verb.name} {problem.message}".rstrip(".")
+            self._add(severity, element, message, problem.attribute.xml)
+        if isinstance(verb, Gather) and "speech" in verb.input:
+            self._warning(element, "speech is not recognised by this engine version", "input")
+
+    def _text(self, verb: Verb) -> None:
+        element = verb.element
+        if verb.text_is is Text.NONE:
+            if element.text:
+                self._warning(element, f"the text of {verb.name} is ignored")
+        elif not element.text:
+            if not (isinstance(verb, Play) and verb.digits):
+                self._warning(element, f"{verb.name} has no text and does nothing")
+        elif verb.text_is is Text.URL:
+            self._url(element, element.text, f"the text of {verb.name}")
+
+    def _url(self, element: Element, value: str, what: str, attribute: str = "") -> None:
+        try:
+            resolve(_BASE, value)
+        except UrlError as error:
+            self._error(element, f"{what}: {error.message}".rstrip("."), attribute)
+
+    # ------------------------------------------------------------ findings
+
+    def _line(self, element: Element) -> int:
+        return self._position(element, "").line
+
+    def _position(self, element: Element, attribute: str) -> Position:
+        tag = self._tags.get(id(element))
+        if tag is None:
+            return Position(element.line, 1)
+        return tag.attributes.get(attribute, tag.position)
+
+    def _error(self, element: Element, message: str, attribute: str = "") -> None:
+        self._add(Severity.ERROR, element, message, attribute)
+
+    def _warning(self, element: Element, message: str, attribute: str = "") -> None:
+        self._add(Severity.WARNING, element, message, attribute)
+
+    def _add(self, severity: Severity, element: Element, message: str, attribute: str) -> None:
+        position = self._position(element, attribute)
+        self.findings.append(Finding(position.line, position.column, severity, message))
+
+
+def _preorder(element: Element) -> Iterator[Element]:
+    """Elements in the order of their start tags."""
+    yield element
+    for child in element.children:
+        yield from _preorder(child)

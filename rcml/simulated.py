@@ -1,0 +1,126 @@
+"""The application, the prompts and the records in memory, beside `rcml.simulated_leg`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+
+from rcml.ports import (
+    FetchedDocument,
+    FetchError,
+    FetchFailure,
+    FetchRequest,
+    LegEnded,
+    Notice,
+    Prompt,
+    PromptError,
+    PromptUrlError,
+)
+from rcml.simulated_leg import SimulatedLeg, Tell
+from rcml.urls import HTTP
+
+CHARACTERS_PER_SECOND = 13.0
+FILE_SECONDS = 3.0
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """A reply of the simulated application, or a failure."""
+
+    body: bytes | str = b""
+    content_type: str | None = "text/xml"
+    status: int = 200
+    failure: FetchFailure | None = None
+    seconds: float = 0.0
+    """How long the application takes."""
+    url: str = ""
+    """The URL finally reached; empty: the one that was requested."""
+
+
+Replies = Mapping[str, Reply | str] | Callable[[FetchRequest], Reply | str | None]
+"""Replies by URL (a text is an XML document), or a function."""
+
+
+class SimulatedFetcher:
+    """An application in memory; keeps the requests it got."""
+
+    def __init__(self, replies: Replies, leg: SimulatedLeg, tell: Tell) -> None:
+        self.requests: list[FetchRequest] = []
+        self._replies = replies
+        self._leg = leg
+        self._tell = tell
+
+    async def fetch(self, request: FetchRequest, *, after_end: bool = False) -> FetchedDocument:
+        """Give the reply that is set for the URL; 404 when there is none."""
+        if self._leg.ended and not after_end:
+            raise LegEnded("the caller left")
+        self.requests.append(request)
+        self._tell(self._leg.now, f"requests: {request.method} {request.url}")
+        found = self._replies(request) if callable(self._replies) else self._replies.get(request.url)
+        reply = Reply(body=found) if isinstance(found, str) else found or Reply(status=404)
+        if reply.seconds:
+            self._leg.let_pass(reply.seconds)
+            if self._leg.ended and not after_end:
+                raise LegEnded("the caller left")
+        body = reply.body.encode("utf-8") if isinstance(reply.body, str) else reply.body
+        failure = reply.failure
+        if failure is None and reply.status != 200:
+            failure = FetchFailure.NOT_FOUND if reply.status == 404 else FetchFailure.BAD_STATUS
+        if failure is not None:
+            message = f"the application answered {reply.status}" if reply.status != 200 else failure.value
+            raise FetchError(
+                failure, message, url=request.url, status=reply.status, body=body.decode("utf-8", "replace")
+            )
+        return FetchedDocument(url=reply.url or request.url, content_type=reply.content_type, body=body)
+
+
+class SimulatedPrompts:
+    """Prompts with an estimated length: 13 characters a second, files 3 seconds.
+
+    Args:
+        missing: says of a URL or a text that it cannot be obtained.
+        schemes: schemes a file may have.
+    """
+
+    def __init__(
+        self, missing: Callable[[str], bool] = lambda _: False, schemes: Sequence[str] = HTTP
+    ) -> None:
+        self._missing = missing
+        self._schemes = tuple(f"{scheme}://" for scheme in schemes)
+        self.spoken: list[tuple[str, str, str]] = []
+        """(text, voice, language) of each text."""
+
+    async def from_url(self, url: str) -> Prompt:
+        """Give a prompt of 3 seconds."""
+        if not url.startswith(self._schemes):
+            raise PromptUrlError(f"{url} is not an absolute URL.")
+        if self._missing(url):
+            raise PromptError("the file was not found")
+        return Prompt(source=url, seconds=FILE_SECONDS, label=url)
+
+    async def from_text(self, text: str, *, voice: str, language: str) -> Prompt:
+        """Give a prompt as long as the text."""
+        if self._missing(text):
+            raise PromptError("no engine could speak it")
+        self.spoken.append((text, voice, language))
+        return Prompt(source="", seconds=max(len(text) / CHARACTERS_PER_SECOND, 0.1), label=f'"{text}"')
+
+
+class SimulatedRecords:
+    """Keeps notices and the journal."""
+
+    def __init__(self, leg: SimulatedLeg, tell: Tell) -> None:
+        self.notices: list[Notice] = []
+        self.entries: list[tuple[str, dict[str, object]]] = []
+        self._leg = leg
+        self._tell = tell
+
+    def notify(self, notice: Notice) -> None:
+        """Keep a notice."""
+        self.notices.append(notice)
+        self._tell(self._leg.now, f"{notice.level.name.lower()} {notice.code}: {notice.message}")
+
+    def journal(self, event: str, **fields: object) -> None:
+        """Keep an entry."""
+        self.entries.append((event, fields))

@@ -1,0 +1,119 @@
+"""What all verbs have in common, and the registry of verbs and nouns."""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import attrs
+
+from rcml import attributes
+from rcml.attributes import Attribute, Problem
+from rcml.document import Element
+
+if TYPE_CHECKING:
+    from rcml.flow import Flow
+
+
+@attrs.frozen(kw_only=True)
+class Jump:
+    """Go on with the document at `url`; the rest of the current one is never run."""
+
+    url: str
+    """Absolute URL."""
+    method: str = "POST"
+    extra: tuple[tuple[str, str], ...] = ()
+    """Parameters beyond the standard ones."""
+    after_end: bool = False
+    """The call is over; only verbs that need no call may run in the reply."""
+
+
+@attrs.frozen
+class End:
+    """The document is done with; the verb has ended the call."""
+
+    rejected: bool = False
+
+
+Step = Jump | End | None
+"""What a verb leads to; None: the next verb."""
+
+
+class Text(enum.Enum):
+    """What the text of an element is."""
+
+    NONE = "none"
+    WORDS = "words"
+    URL = "URL"
+
+
+class Verb(ABC):
+    """An element that acts: its declarations, the values given in a document, and a coroutine.
+
+    Subclasses declare attributes as class variables and are registered by `verb`.
+    """
+
+    name: ClassVar[str] = ""
+    attributes: ClassVar[tuple[Attribute[Any], ...]] = ()
+    children: ClassVar[tuple[str, ...]] = ()
+    text_is: ClassVar[Text] = Text.NONE
+    available: ClassVar[bool] = True
+    """False: known in the language, skipped by this build."""
+    answers: ClassVar[bool] = True
+    """Whether a ringing call is answered before the verb runs."""
+    after_end: ClassVar[bool] = False
+    """Whether the verb may run when the call is over."""
+    sends: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Parameters its request adds: (name, meaning), for the reference page."""
+    source: ClassVar[str] = ""
+
+    __slots__ = ("element", "problems", "values")
+
+    def __init__(self, element: Element) -> None:
+        self.element = element
+        self.values: dict[str, Any]
+        self.problems: list[Problem]
+        self.values, self.problems = attributes.read(self.attributes, element.attributes)
+
+    @property
+    def text(self) -> str:
+        """Text of the element, trimmed."""
+        return self.element.text
+
+    @abstractmethod
+    async def run(self, flow: Flow) -> Step:
+        """Act. Raises HangUpError when the call must end, LegEnded when the caller has left."""
+
+    def ends_document(self) -> bool:
+        """Whether no verb behind this one can ever run."""
+        return False
+
+
+V = TypeVar("V", bound=type[Verb])
+
+VERBS: dict[str, type[Verb]] = {}
+"""Every verb of the language by name."""
+
+NOUNS = frozenset({"Number", "Client", "Sip", "Uri", "Conference", "Queue", "Video"})
+"""Elements that name a target inside a verb and never act by themselves."""
+
+
+def verb(
+    name: str, *, children: tuple[str, ...] = (), text: Text = Text.NONE, source: str = ""
+) -> Callable[[V], V]:
+    """Register a class as the verb `name` and collect the attributes it declares."""
+
+    def register(cls: V) -> V:
+        if name in VERBS:
+            raise ValueError(f"The verb {name} is declared twice.")
+        cls.name = name
+        cls.attributes = tuple(value for value in vars(cls).values() if isinstance(value, Attribute))
+        cls.children = children
+        cls.text_is = text
+        cls.source = source
+        VERBS[name] = cls
+        return cls
+
+    return register

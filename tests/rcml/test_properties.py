@@ -1,0 +1,60 @@
+"""Whatever a document says and a caller does: the flow ends, and so does the leg."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rcml.interpreter import Source
+from rcml.ports import FetchFailure
+from rcml.simulator import DOCUMENT_URL, Reply, ScriptedCaller, Simulator
+
+pytestmark = pytest.mark.unit
+
+OTHER = "http://app.invalid/other"
+VERBS = [
+    "<Say>hello there</Say>",
+    "<Say loop='0'>la</Say>",
+    "<Play>a.wav</Play>",
+    "<Play>bad url</Play>",
+    "<Play digits='1w2'/>",
+    "<Pause length='2'/>",
+    "<Gather numDigits='2'><Say>press</Say><Pause/><Play>a.wav</Play></Gather>",
+    "<Gather action='other' input='speech dtmf'/>",
+    "<Gather input='speech'><Say>x</Say></Gather>",
+    "<Record action='other' maxLength='4'/>",
+    "<Record/>",
+    "<Redirect>other</Redirect>",
+    "<Redirect>gone</Redirect>",
+    "<Hangup/>",
+    "<Reject/>",
+    "<Dial>1</Dial>",
+    "<Sms>x</Sms>",
+    "<Foo><Say>y</Say></Foo>",
+]
+DOCUMENTS = st.lists(st.sampled_from(VERBS), max_size=5).map(lambda v: f"<Response>{''.join(v)}</Response>")
+REPLIES = DOCUMENTS | st.sampled_from(
+    [
+        Reply(status=404),
+        Reply(failure=FetchFailure.IO, seconds=6),
+        Reply(body="x", content_type="text/plain"),
+        "<",
+    ]
+)
+ACTIONS = st.lists(st.tuples(st.floats(0, 60), st.sampled_from([*"0123456789*#A", "hangup"])), max_size=12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(REPLIES, REPLIES, st.none() | st.just(OTHER), ACTIONS, st.booleans(), st.sampled_from([0.0, 3.0]))
+def test_every_flow_ends_with_its_leg(first, other, fallback, actions, answered, speech):
+    simulator = Simulator(
+        {DOCUMENT_URL: first, OTHER: other},
+        caller=ScriptedCaller(actions),
+        answered=answered,
+        speech_seconds=speech,
+        limit=300,
+    )
+    done = simulator.run(Source(url=DOCUMENT_URL, fallback_url=fallback))
+
+    assert simulator.leg.ended
+    assert done.status.terminal
+    assert done.seconds <= 301

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import attrs
+import pytest_twisted
+import treq
+from twisted.internet import reactor
+from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.static import Data
+
+from voiceengine.api import ApiDeps, build_site
+from voiceengine.config import load
+from voiceengine.store import Store
+from voiceengine.store.passwords import hash_password
+from voiceengine.store.rows import Account, CallRow, new_sid
+from voiceengine.testing.call_control import FakeCallControl
+
+REACTOR: Any = reactor
+ORGANIZATION = "OR" + "0" * 32
+PASSWORD = "RestComm12"
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+@attrs.define
+class Answer:
+    code: int
+    headers: Any
+    text: str
+    raw: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def xml(self) -> Any:
+        return ET.fromstring(self.text)
+
+    def header(self, name: str) -> str:
+        return (self.headers.getRawHeaders(name) or [""])[0]
+
+
+class Api:
+    """A running site and the ways to ask it."""
+
+    def __init__(self, store: Store, control: FakeCallControl, folder: Path) -> None:
+        self.store = store
+        self.control = control
+        self.folder = folder
+        self.changes = 0
+        self.ready: Any = True
+        self.port = 0
+        self.pool = HTTPConnectionPool(REACTOR, persistent=False)
+        self.agent = Agent(REACTOR, pool=self.pool)
+        self.admin = self.account("AC" + "a" * 32, "admin@example.com", parent_sid=None)
+        self.child = self.account("AC" + "b" * 32, "child@example.com")
+        self.sibling = self.account("AC" + "c" * 32, "sibling@example.com")
+
+    def account(self, sid: str, email: str, **changes: Any) -> Account:
+        values: dict[str, Any] = {"parent_sid": "AC" + "a" * 32, "organization_sid": ORGANIZATION}
+        return Account(
+            sid=sid,
+            friendly_name="Support desk",
+            email_address=email,
+            auth_token=TOKEN,
+            **{**values, **changes},
+        )
+
+    async def ask(
+        self, method: str, path: str, *, by: Any = "", accept: str | None = None, **more: Any
+    ) -> Answer:
+        """Ask as the admin, another account or (None) nobody; `~` is the path of the admin account."""
+        if by == "":
+            by = self.admin
+        if by is not None:
+            more["auth"] = (by.sid, by.auth_token) if isinstance(by, Account) else by
+        if accept is not None:
+            more["headers"] = {**more.get("headers", {}), "Accept": accept}
+        path = path.replace("~", f"/restcomm/2012-04-24/Accounts/{self.admin.sid}")
+        response = await treq.request(method, f"http://127.0.0.1:{self.port}{path}", agent=self.agent, **more)
+        raw = await response.content()
+        return Answer(response.code, response.headers, raw.decode("utf-8", "replace"), raw)
+
+    async def get(self, path: str, **more: Any) -> Answer:
+        return await self.ask("GET", path, **more)
+
+    async def post(self, path: str, data: Any = None, **more: Any) -> Answer:
+        return await self.ask("POST", path, data=data or {}, **more)
+
+    def call(self, **changes: Any) -> CallRow:
+        values: dict[str, Any] = {
+            "sid": new_sid("CA"),
+            "instance_id": "ID" + "0" * 32,
+            "account_sid": self.admin.sid,
+            "to": "+15126002188",
+            "from_": "alice",
+            "direction": "inbound",
+            "status": "in-progress",
+        }
+        row = CallRow(**{**values, **changes})
+        self.store.calls.save(row)
+        return row
+
+
+async def serve(tmp_path: Path, **overrides: Any) -> AsyncIterator[Api]:
+    store = await Store.open(tmp_path / "engine.db", REACTOR)
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    api = Api(store, FakeCallControl(store), folder)
+    for account in (attrs.evolve(api.admin, password_hash=hash_password(PASSWORD)), api.child, api.sibling):
+        await store.accounts.add(account)
+    settings, _ = load(overrides=overrides, environ={})
+
+    def changed() -> None:
+        api.changes += 1
+
+    def health() -> Any:
+        if isinstance(api.ready, Exception):
+            raise api.ready
+        return api.ready, {"workers": 1}
+
+    site = build_site(
+        ApiDeps(
+            store=store,
+            settings=settings,
+            control=api.control,
+            recordings_folder=folder,
+            health=health,
+            metrics=lambda: b"calls_total 1\n",
+            reactor=REACTOR,
+            realm="example.com",
+            provisioning_changed=changed,
+            extra={b"demo": Data(b"<Response/>", "text/xml")},
+            base_url=lambda: "https://host",
+        )
+    )
+    port = REACTOR.listenTCP(0, site, interface="127.0.0.1")
+    api.port = port.getHost().port
+    try:
+        yield api
+    finally:
+        await port.stopListening()
+        await api.pool.closeCachedConnections()
+        await store.close()
+
+
+@pytest_twisted.async_yield_fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async for found in serve(tmp_path):
+        yield found
+
+
+@pytest_twisted.async_yield_fixture
+async def guarded_api(tmp_path: Path) -> AsyncIterator[Api]:
+    """With credentials for media, number normalisation and a small body limit."""
+    overrides = {
+        "http.recordings_need_auth": True,
+        "calls.normalize_numbers": True,
+        "http.max_body_bytes": 2000,
+        "http.uri_prefix": "/voice/v1",
+    }
+    async for found in serve(tmp_path, **overrides):
+        yield found

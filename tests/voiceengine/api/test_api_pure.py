@@ -1,0 +1,239 @@
+"""Rendering, paging arithmetic and parameters, without HTTP; and the reference page."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voiceengine import api
+from voiceengine.api.accounts import ACCOUNT
+from voiceengine.api.call_rules import parse_headers
+from voiceengine.api.calls import CALL
+from voiceengine.api.calls import RULES as CALL_RULES
+from voiceengine.api.clients import CLIENT
+from voiceengine.api.errors import ApiError
+from voiceengine.api.notifications import NOTIFICATION
+from voiceengine.api.notifications import RULES as NOTIFICATION_RULES
+from voiceengine.api.number_rules import is_of_type, is_pattern, normalise
+from voiceengine.api.numbers import FILTERS, NUMBER, SORTABLE
+from voiceengine.api.paging import Paged, parse_date, slice_rows
+from voiceengine.api.parameters import Parameters, parse_body
+from voiceengine.api.recordings import RECORDING, duration
+from voiceengine.api.recordings import RULES as RECORDING_RULES
+from voiceengine.api.representation import (
+    One,
+    Problem,
+    Render,
+    Representation,
+    camel,
+    encode,
+    iso8601,
+    plain,
+    rfc2822,
+)
+from voiceengine.api.routing import negotiate
+
+pytestmark = pytest.mark.unit
+
+ALL: list[Representation[Any]] = [ACCOUNT, CALL, CLIENT, NUMBER, RECORDING, NOTIFICATION]
+LISTS = {
+    "Call": (CALL_RULES.filters, CALL_RULES.sortable),
+    "Recording": (RECORDING_RULES.filters, RECORDING_RULES.sortable),
+    "Notification": (NOTIFICATION_RULES.filters, NOTIFICATION_RULES.sortable),
+    "IncomingPhoneNumber": (FILTERS, SORTABLE),
+}
+JSON = Render(format="json", prefix="/p", base_url="http://h")
+XML = Render(format="xml", prefix="/p", base_url="http://h")
+
+
+class Row:
+    def __init__(self, sid: str) -> None:
+        self.sid = sid
+
+
+ROWS: Representation[Row] = Representation(item="Row", items="Rows", list_key="rows", fields=(plain("sid"),))
+
+
+@pytest.mark.parametrize("representation", ALL, ids=lambda found: found.item)
+def test_the_xml_order_names_every_element_once(representation: Representation[Any]) -> None:
+    elements = [field.element for field in representation.fields if field.only != "json"]
+
+    assert len(elements) == len(set(elements))
+    assert not representation.xml_order or sorted(representation.xml_order) == sorted(elements)
+
+
+def page_of(total: int, size: int, page: int) -> dict[str, Any]:
+    rows = [Row(f"R{number}") for number in range(total)]
+    paged = Paged(
+        representation=ROWS,
+        rows=slice_rows(rows, page, size),
+        page=page,
+        page_size=size,
+        total=total,
+        path="/Rows",
+    )
+    found = paged.check().json_value(JSON)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("total", "size", "page", "last", "start", "end", "count"),
+    [
+        (34, 10, 0, 3, "0", "9", 10),
+        (34, 10, 2, 3, "20", "29", 10),
+        (34, 10, 3, 3, "30", "34", 4),
+        (34, 50, 0, 0, "0", "34", 34),
+        (448, 50, 8, 8, "400", "448", 48),
+        (20, 10, 2, 2, "20", "20", 0),
+        (0, 50, 0, 0, "0", "0", 0),
+    ],
+)
+def test_paging_arithmetic(
+    total: int, size: int, page: int, last: int, start: str, end: str, count: int
+) -> None:
+    found = page_of(total, size, page)
+
+    assert (found["num_pages"], found["start"], found["end"], len(found["rows"])) == (last, start, end, count)
+
+
+@given(st.integers(0, 300), st.integers(1, 60))
+def test_following_the_pages_shows_every_row_once(total: int, size: int) -> None:
+    seen: list[str] = []
+    page = 0
+    while True:
+        found = page_of(total, size, page)
+        seen += [row["sid"] for row in found["rows"]]
+        if found["next_page_uri"] == "null":
+            break
+        page += 1
+        assert found["next_page_uri"] == f"/p/Rows?Page={page}&PageSize={size}&AfterSid={seen[-1]}"
+
+    assert seen == [f"R{number}" for number in range(total)]
+    with pytest.raises(ApiError):
+        page_of(total, size, page + 1)
+
+
+@given(st.text())
+def test_any_text_makes_well_formed_json_and_xml(text: str) -> None:
+    row = One(ROWS, Row(text))
+    as_json, as_xml = encode(row, JSON)[0], encode(row, XML)[0]
+
+    assert set(json.loads(as_json)) == {"sid"}
+    assert ET.fromstring(as_xml)[0][0].tag == "Sid"
+    problem = Problem(text, "E", 1, 400)
+    assert ET.fromstring(encode(problem, XML)[0]).find("Status") is not None
+
+
+def test_dates() -> None:
+    assert rfc2822(1562223748.99) == "Thu, 4 Jul 2019 07:02:28 +0000"
+    assert iso8601(1562223748.9996) == "2019-07-04T07:02:29.000Z"
+    assert parse_date("1970-01-02") == (86400.0, True)
+    assert parse_date("1970-01-01T00:00:05") == (5.0, False)
+    assert [duration(value) for value in (0.0, 3.0, 14.70275, 0.1)] == ["0.0", "3.0", "14.70275", "0.1"]
+    assert camel("voice_fallback_url") == "VoiceFallbackUrl"
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "expected"),
+    [
+        ("Accounts.json/x", "", (["Accounts", "x"], "json")),
+        ("Accounts.json/x.xml", "", (["Accounts", "x"], "xml")),
+        ("Recordings/RE.wav", "application/JSON", (["Recordings", "RE.wav"], "json")),
+        ("a/.json", "", (["a", ".json"], "xml")),
+        ("a", "text/html,*/*", (["a"], "xml")),
+    ],
+)
+def test_negotiation(path: str, accept: str, expected: tuple[list[str], str]) -> None:
+    assert negotiate(path.split("/"), accept) == expected
+
+
+@given(st.binary())
+def test_no_body_raises_anything_else(body: bytes) -> None:
+    for kind in ("application/x-www-form-urlencoded", "application/json", "", "text/plain"):
+        try:
+            found = parse_body(kind, body)
+        except ApiError as error:
+            assert error.status in (400, 415)
+        else:
+            assert isinstance(found, Parameters)
+
+
+@given(st.text())
+def test_no_header_suffix_lets_control_characters_through(text: str) -> None:
+    try:
+        found = parse_headers(text)
+    except ApiError:
+        return
+    for name, value in found:
+        assert not re.search("[\x00-\x1f\x7f: ]", name)
+        assert not re.search("[\x00-\x1f\x7f]", value)
+
+
+def test_the_first_value_of_a_parameter_wins() -> None:
+    found = parse_body("", b"A=1&A=2&Flag=TRUE&No=yes&a=3")
+
+    assert (found.get("A"), found.all("A")) == ("1", ("1", "2"))
+    assert (found.flag("Flag"), found.flag("No"), found.flag("Absent")) == (True, False, None)
+
+
+def test_numbers() -> None:
+    assert normalise("510 555 0100", is_sip=False) == "+15105550100"
+    assert normalise("510 555 0100", is_sip=True) == "510 555 0100"
+    assert normalise("1234", is_sip=False) == "1234"
+    assert [is_pattern(text) for text in ("16.*", "*98", "+15105550100", "1234")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert is_of_type("+18005550199", "TollFree")
+    assert not is_of_type("1234", "Mobile")
+
+
+def _tables() -> dict[str, dict[str, list[tuple[str, ...]]]]:
+    """The page's tables: heading of level two -> heading of level three -> rows."""
+    text = (Path(__file__).parents[3] / "docs/reference/rest-api.md").read_text("utf-8")
+    found: dict[str, dict[str, list[tuple[str, ...]]]] = {}
+    section = part = ""
+    for line in text.splitlines():
+        if line.startswith("## "):
+            section, part = line[3:], ""
+        elif line.startswith("### "):
+            part = line[4:]
+        elif line.startswith("| `"):
+            cells = tuple(cell.strip().strip("`") for cell in line.strip("| ").split("|"))
+            found.setdefault(section, {}).setdefault(part, []).append(cells)
+    return found
+
+
+def test_the_reference_lists_every_field_filter_and_sort_attribute() -> None:
+    tables = _tables()
+    for representation in ALL:
+        page = tables[representation.item]
+        expected = [
+            ("–" if field.only == "xml" else field.json, "–" if field.only == "json" else field.element)
+            for field in representation.fields
+        ]
+        assert page["Fields"] == expected, representation.item
+        filters, sortable = LISTS.get(representation.item, ((), ()))
+        assert [row[0] for row in page.get("Filters", [])] == list(filters), representation.item
+        assert [row[0] for row in page.get("SortBy", [])] == list(sortable), representation.item
+
+
+def test_the_reference_lists_every_path_and_method() -> None:
+    expected = {
+        (re.sub(r"\{(\w+):(.*?)\}", r"{\1}\2", route.path), ", ".join(route.handlers))
+        for module in api.RESOURCES
+        for route in module.routes()
+    }
+    found = {row[:2] for page in _tables().values() for row in page.get("Paths", [])}
+
+    assert {("/" + path, methods) for path, methods in expected} == found

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+import sqlite_utils
+
+from voiceengine.errors import StoreError
+from voiceengine.store.migrations import Migration, migrate, registered
+from voiceengine.store.query import Filter, ListQuery, order, where
+from voiceengine.store.tables import ALL_TABLES, CALLS
+
+pytestmark = pytest.mark.unit
+
+
+def database() -> sqlite_utils.Database:
+    return sqlite_utils.Database(sqlite3.connect(":memory:", isolation_level=None))
+
+
+def test_the_schema_has_a_column_for_each_field_of_each_row() -> None:
+    found = database()
+    migrate(found)
+
+    for table in ALL_TABLES:
+        columns = {column.name for column in found[table.name].columns}
+        assert columns - {"id"} == set(table.columns), table.name
+
+
+def test_each_migration_runs_once() -> None:
+    found = database()
+
+    assert migrate(found) == [step.name for step in registered()]
+    assert migrate(found) == []
+
+
+def test_a_failing_migration_leaves_nothing_behind() -> None:
+    found = database()
+
+    def half(db: sqlite_utils.Database) -> None:
+        db.create_table("half", {"id": int})
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        migrate(found, (Migration("half", half),))
+
+    assert "half" not in found.table_names()
+    assert migrate(found, ()) == []
+
+
+def test_a_database_of_a_newer_version_is_refused() -> None:
+    found = database()
+    migrate(found, (*registered(), Migration("m9999_future", lambda _: None)))
+
+    with pytest.raises(StoreError, match=r"newer version.*m9999_future"):
+        migrate(found)
+
+
+def test_a_query_can_only_name_fields() -> None:
+    with pytest.raises(StoreError, match="no field"):
+        where(CALLS, ListQuery(filters=(Filter('"; DROP TABLE calls; --', "eq", 1),)))
+    with pytest.raises(StoreError, match="no field"):
+        order(CALLS, ListQuery(sort="1; DROP TABLE calls"))
+
+
+def test_other_sort_keys_fall_back_to_newest_first() -> None:
+    assert (
+        order(CALLS, ListQuery(sort="from_", descending=False))
+        == ' ORDER BY "from" ASC, date_created DESC, rowid DESC'
+    )
+    assert order(CALLS, ListQuery(descending=False)) == " ORDER BY date_created ASC, rowid ASC"

@@ -1,0 +1,83 @@
+"""What a phone number may look like."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumberType
+
+from voiceengine.api.errors import bad
+
+NumberType = Literal["Local", "Mobile", "TollFree"]
+
+REGION = "US"
+MAX_LENGTH = 128
+MAX_REPETITIONS = 4
+
+_PATTERN = re.compile(r"[*#^|.$\\\[\]]")
+_SERVICE_CODE = re.compile(r"[0-9*#+]+")
+_NESTED = re.compile(r"\)\s*[*+?{]")
+
+_TYPES: dict[NumberType, frozenset[int]] = {
+    "Local": frozenset(
+        {PhoneNumberType.FIXED_LINE, PhoneNumberType.FIXED_LINE_OR_MOBILE, PhoneNumberType.UNKNOWN}
+    ),
+    "Mobile": frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE}),
+    "TollFree": frozenset({PhoneNumberType.TOLL_FREE}),
+}
+
+
+def is_pattern(number: str) -> bool:
+    """Whether a number is a regular expression of numbers."""
+    return bool(_PATTERN.search(number))
+
+
+def to_e164(text: str) -> str | None:
+    """The number in E.164 (region US when no country is given), None when it cannot be one."""
+    try:
+        parsed = phonenumbers.parse(text, REGION)
+    except NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(parsed):
+        return None
+    return str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
+
+
+def normalise(text: str, *, is_sip: bool) -> str:
+    """Bring a number that is provisioned to the form in which it is kept.
+
+    Patterns are checked; real numbers become E.164 when they can; short and virtual ones stay as they are.
+
+    Raises:
+        ApiError: too long, or a pattern that cannot be used.
+    """
+    text = text.strip()
+    if not text or len(text) > MAX_LENGTH:
+        raise bad(f"PhoneNumber must have 1 to {MAX_LENGTH} characters.")
+    if is_pattern(text):
+        _check_pattern(text)
+        return text
+    return text if is_sip else (to_e164(text) or text)
+
+
+def _check_pattern(text: str) -> None:
+    try:
+        re.compile(text)
+    except re.error as error:
+        if _SERVICE_CODE.fullmatch(text):  # *98 is a number to dial, not a pattern
+            return
+        raise bad(f"PhoneNumber is not a valid regular expression: {error}.") from error
+    # Every incoming call is matched against the patterns, so none may take long.
+    if _NESTED.search(text) or len(re.findall(r"[*+{]", text)) > MAX_REPETITIONS:
+        raise bad(f"PhoneNumber may repeat at most {MAX_REPETITIONS} times and may not repeat groups.")
+
+
+def is_of_type(number: str, kind: NumberType) -> bool:
+    """Whether a number belongs to a kind of the API; what is no number of a country counts as local."""
+    try:
+        found = phonenumbers.number_type(phonenumbers.parse(number, None))
+    except NumberParseException:
+        found = PhoneNumberType.UNKNOWN
+    return found in _TYPES[kind]

@@ -1,0 +1,243 @@
+"""From a request to a handler: paths, formats, credentials, tenancy and permissions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import attrs
+from twisted.web.server import Request
+
+from voiceengine.api.auth import Action, Authenticator, credentials, is_administrator, permitted, unauthorized
+from voiceengine.api.deps import ApiDeps
+from voiceengine.api.errors import ApiError, forbidden, not_found
+from voiceengine.api.parameters import Parameters, parse_body, parse_form
+from voiceengine.api.representation import Content, Format, Render
+from voiceengine.config import Settings
+from voiceengine.store.rows import Account
+
+NOT_ACTIVE = "Provided Account is not active"
+
+_SID = re.compile(r"[a-zA-Z0-9]{34}")
+_SUFFIX = re.compile(r"(.+)\.(json|xml)", re.DOTALL)
+
+
+@attrs.frozen
+class Reply:
+    """What a handler answers; without content the body is empty."""
+
+    content: Content | None = None
+    status: int = 200
+    deliver: Callable[[Request], object] | None = None
+    """Writes the reply itself (media)."""
+
+
+@attrs.frozen(kw_only=True)
+class Context:
+    """A request that may be carried out."""
+
+    deps: ApiDeps
+    request: Request
+    acting: Account
+    """Whose credentials were used; the account of the path when none are needed."""
+    account: Account
+    """The account of the path; the acting account when the path has none."""
+    variables: Mapping[str, str]
+    """The variable segments of the path, without format suffix."""
+    query: Parameters
+    body: Parameters
+
+    def sid(self) -> str:
+        """The sid of the path; a malformed one names nothing.
+
+        Raises:
+            ApiError: 404.
+        """
+        sid = self.variables["sid"]
+        if not _SID.fullmatch(sid):
+            raise not_found()
+        return sid
+
+    def account_sids(self) -> tuple[str, ...]:
+        """The account of the path, and with SubAccounts=true all below it."""
+        accounts = [self.account.sid]
+        if self.query.flag("SubAccounts"):
+            accounts += [account.sid for account in self.deps.store.accounts.descendants(self.account.sid)]
+        return tuple(accounts)
+
+    def path(self, *rest: str) -> str:
+        """Path below the prefix: the account and these segments."""
+        return "/".join(["/Accounts", self.account.sid, *rest])
+
+    def own(self, account_sid: str) -> None:
+        """Refuse a resource that belongs to another account than the one in the path.
+
+        Raises:
+            ApiError: 403.
+        """
+        if account_sid != self.account.sid:
+            raise forbidden("The resource belongs to another account.")
+
+    def changed(self) -> None:
+        """Tell that provisioning changed."""
+        if self.deps.provisioning_changed is not None:
+            self.deps.provisioning_changed()
+
+
+Handler = Callable[[Context], Awaitable[Reply]]
+
+
+@attrs.frozen(kw_only=True)
+class Route:
+    """A path and what it offers; `{name}` matches any segment, `{name:.wav}` one with that ending."""
+
+    path: str
+    resource: str
+    """Name in the permissions."""
+    handlers: Mapping[str, Handler]
+    public: Callable[[Settings], bool] = attrs.field(default=lambda _: False)
+    """Whether these settings let it be served without credentials."""
+
+    def match(self, segments: Sequence[str]) -> dict[str, str] | None:
+        """The variables, None when the path is another."""
+        wanted = self.path.split("/")
+        if len(wanted) != len(segments):
+            return None
+        found: dict[str, str] = {}
+        for pattern, segment in zip(wanted, segments, strict=True):
+            if not pattern.startswith("{"):
+                if pattern != segment:
+                    return None
+                continue
+            name, _, ending = pattern.strip("{}").partition(":")
+            if not segment.endswith(ending):
+                return None
+            found[name] = segment.removesuffix(ending) if ending else segment
+        return found
+
+    def action(self, method: str) -> Action:
+        """What a method means here for permissions."""
+        if method in ("GET", "HEAD"):
+            return "Read"
+        if method == "DELETE":
+            return "Delete"
+        return "Modify" if "{sid}" in self.path else "Create"
+
+
+def negotiate(segments: Sequence[str], accept: str) -> tuple[list[str], Format]:
+    """Take the format suffix off the segments; without one, Accept decides."""
+    found: Format = "json" if "json" in accept.lower() else "xml"
+    plain = []
+    for segment in segments:
+        match = _SUFFIX.fullmatch(segment)
+        if match:
+            plain.append(match[1])
+            found = "json" if match[2] == "json" else "xml"
+        else:
+            plain.append(segment)
+    return plain, found
+
+
+class Router:
+    """Finds the handler of a request and checks that it may run."""
+
+    def __init__(self, deps: ApiDeps, routes: Sequence[Route]) -> None:
+        self._deps = deps
+        self._routes = tuple(routes)
+        self._authenticator = Authenticator(deps.store, deps.reactor)
+
+    def render(self, found: Format) -> Render:
+        """How replies of this format are rendered."""
+        return Render(
+            format=found,
+            prefix=self._deps.settings.http.uri_prefix.rstrip("/"),
+            base_url=self._deps.public_base(),
+        )
+
+    async def handle(self, request: Request, segments: Sequence[str]) -> Reply:
+        """Carry out a request.
+
+        Raises:
+            ApiError: it is refused.
+        """
+        route, variables = self._find(segments)
+        method = request.method.decode("latin-1")
+        public = route.public(self._deps.settings)
+        if public:
+            account = acting = self._account(variables["account"])
+        else:
+            acting = await self._acting(request, route)
+            account = self._tenant(acting, variables.get("account"))
+        handler = route.handlers.get("GET" if method == "HEAD" else method)
+        if handler is None:
+            allowed = ", ".join(sorted({*route.handlers, *(["HEAD"] if "GET" in route.handlers else [])}))
+            raise ApiError(
+                405, f"{method} is not offered here; allowed: {allowed}.", headers={"Allow": allowed}
+            )
+        if not public:
+            self._permit(acting, account, route, route.action(method))
+        query = Parameters(parse_form(request.uri.partition(b"?")[2]))
+        context = Context(
+            deps=self._deps,
+            request=request,
+            acting=acting,
+            account=account,
+            variables=variables,
+            query=query,
+            body=self._body(request) if method in ("POST", "PUT") else Parameters({}),
+        )
+        return await handler(context)
+
+    def _find(self, segments: Sequence[str]) -> tuple[Route, dict[str, str]]:
+        for route in self._routes:
+            variables = route.match(segments)
+            if variables is not None:
+                return route, variables
+        raise not_found("path")
+
+    async def _acting(self, request: Request, route: Route) -> Account:
+        found = credentials(request)
+        account = await self._authenticator.authenticate(*found) if found else None
+        if account is None:
+            raise unauthorized()
+        if account.status != "active" and not (
+            account.status == "uninitialized" and route.resource == "Accounts"
+        ):
+            raise forbidden(NOT_ACTIVE)
+        return account
+
+    def _account(self, text: str) -> Account:
+        accounts = self._deps.store.accounts
+        account = accounts.by_email(text) or accounts.get(text)
+        if account is None:
+            raise not_found("account")
+        return account
+
+    def _tenant(self, acting: Account, text: str | None) -> Account:
+        if text is None:
+            return acting
+        account = self._account(text)
+        if not self.may_act_for(acting, account):
+            raise forbidden("These credentials give no access to this account.")
+        return account
+
+    def may_act_for(self, acting: Account, account: Account) -> bool:
+        """Whether one account is the other or stands above it."""
+        accounts = self._deps.store.accounts
+        if acting.sid == account.sid or accounts.is_ancestor(acting.sid, account.sid):
+            return True
+        admin = accounts.super_admin()
+        return admin is not None and admin.sid == acting.sid
+
+    def _permit(self, acting: Account, account: Account, route: Route, action: Action) -> None:
+        allowed = permitted(acting, route.resource, action)
+        if route.resource == "Accounts" and not is_administrator(acting):
+            # Other roles operate on their own Account object only; the list shows children.
+            allowed = allowed and "{account}" in route.path and acting.sid == account.sid
+        if not allowed:
+            raise forbidden(f"The role {acting.role} does not allow this on {route.resource}.")
+
+    def _body(self, request: Request) -> Parameters:
+        content_type = request.getHeader("Content-Type") or ""
+        content = request.content
+        return parse_body(content_type, content.read() if content is not None else b"")

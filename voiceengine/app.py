@@ -1,0 +1,411 @@
+"""The engine: makes every part and ties them together."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TextIO
+
+from twisted.internet import error, task
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from media.audio_fetch import TreqAudioFetch
+from media.pool import Pool, PoolConfig
+from media.prompts import AudioCache, trim
+from media.speech.espeak import EspeakEngine
+from media.speech.gtts_engine import GttsEngine
+from media.speech.request import SpeechRequest
+from media.speech.service import SpeechService
+from media.tones import ensure_assets
+from rcml.interpreter import InterpreterSettings
+from voiceengine.api import ApiDeps, build_site
+from voiceengine.bootstrap import (
+    DEMO_NUMBER,
+    ORGANIZATION_SID,
+    ensure_account,
+    ensure_demo,
+    read_credentials,
+    write_private,
+)
+from voiceengine.calls.context import CallContext
+from voiceengine.calls.fetcher import WebClient
+from voiceengine.calls.manager import CallManager
+from voiceengine.calls.routing import Router
+from voiceengine.calls.tables import StoreTables
+from voiceengine.config import Settings
+from voiceengine.demo.pages import demo_resource
+from voiceengine.errors import ConfigError, EngineError
+from voiceengine.metrics import Metrics
+from voiceengine.sip.access import Access, Location
+from voiceengine.sip.edge import Edge
+from voiceengine.store.query import ListQuery
+from voiceengine.store.rows import new_sid
+from voiceengine.store.store import Store
+
+log = Logger()
+
+SWEEP_SECONDS = 30.0
+CACHE_BYTES = 1_000_000_000
+THREADS = 4
+
+
+class Engine:
+    """A whole engine in one process (and its workers).
+
+    Args:
+        reactor: the reactor.
+        settings: all settings.
+    """
+
+    def __init__(self, reactor: Any, settings: Settings) -> None:
+        self._reactor = reactor
+        self.settings = settings
+        self.metrics = Metrics()
+        self.edge = Edge(reactor, settings.sip)
+        self.instance_id = ""
+        self.store: Store
+        self.pool: Pool
+        self.manager: CallManager
+        self.location: Location
+        self.http_port = 0
+        self.credentials: dict[str, Any] = {}
+        self._threads = ThreadPool(1, THREADS, "voiceengine-files")
+        self._speech: SpeechService
+        self._web: WebClient
+        self._http: Any = None
+        self._sweeper: Any = None
+        self._lock_file: TextIO | None = None
+        self._started = False
+
+    # -------------------------------------------------------------- start
+
+    async def start(self) -> None:
+        """Bring everything up; returns when calls can come.
+
+        Raises:
+            EngineError: a listener, the database or the media workers cannot be used.
+        """
+        settings = self.settings
+        folder = settings.data.directory
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "recordings").mkdir(exist_ok=True)
+        except OSError as problem:
+            raise ConfigError(f"data.directory = {folder} cannot be used: {problem.strerror}") from problem
+        self._threads.start()
+        self._lock(folder / "lock")
+        # the zygote comes first: it must not inherit sockets
+        edge_port = self.edge.open_internal()
+        self.pool = Pool(self._reactor, self._pool_config(edge_port))
+        try:
+            await self.pool.start()
+        except (RuntimeError, OSError) as problem:
+            raise EngineError(f"The media workers do not start: {problem}") from problem
+        self.store = await Store.open(folder / "voiceengine.sqlite", self._reactor)
+        closed = await self.store.calls.close_unfinished(time.time())
+        if closed:
+            log.warn("calls_of_an_earlier_run_closed calls={calls}", calls=closed)
+        self.location = Location(self.store, time.time)
+        await self.location.load()
+        self.instance_id = self._instance_id(folder / "instance")
+        account = await ensure_account(self.store)
+        self._make_calls(folder)
+        self._listen_http(folder)
+        access, manager = self._context.access, self.manager
+        try:
+            self.edge.listen(access, access, manager)
+        except error.CannotListenError as problem:
+            raise ConfigError(f"sip.listen: {problem}") from problem
+        await self._write_credentials(folder / "credentials.json", account)
+        self._gauges()
+        manager.start()
+        self._sweeper = task.LoopingCall(self.location.sweep)
+        self._sweeper.clock = self._reactor
+        self._sweeper.start(SWEEP_SECONDS, now=False)
+        self._started = True
+
+    def _lock(self, path: Path) -> None:
+        """Take the data folder; two engines on one would spoil each other's records."""
+        self._lock_file = path.open("w")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock_file.close()
+            raise ConfigError(
+                f"data.directory = {path.parent} is in use by another engine; give this one its own folder"
+            ) from None
+
+    def _pool_config(self, edge_port: int) -> PoolConfig:
+        settings = self.settings
+        return PoolConfig(
+            edge_port=edge_port,
+            rtp_address=self._rtp_address(),
+            public_address=settings.sip.public_address if ":" not in settings.sip.public_address else "",
+            rtp_ports=settings.media.rtp_ports,
+            codecs=list(settings.media.codecs),
+            vad=settings.media.vad,
+            inband_digits=settings.media.inband_digits,
+            max_legs=settings.media.max_legs,
+            spare_workers=settings.media.spare_workers,
+            idle_seconds=settings.media.worker_idle_seconds,
+            start_rate=settings.media.start_rate,
+        )
+
+    def _rtp_address(self) -> str:
+        from voiceengine.sip.transport import default_address, make_listener
+
+        if self.settings.media.rtp_address:
+            return self.settings.media.rtp_address
+        for uri in self.settings.sip.listen:
+            listener = make_listener(uri, "")
+            if not listener.is_v6:
+                return default_address(listener.host)
+        return "127.0.0.1"
+
+    def _instance_id(self, path: Path) -> str:
+        try:
+            found = path.read_text("ascii").strip()
+        except OSError:
+            found = ""
+        if len(found) != 34:
+            found = new_sid("ID")
+            path.write_text(found, "ascii")
+        return found
+
+    def own_hosts(self) -> set[str]:
+        """Domains and addresses that mean this engine."""
+        from voiceengine.sip.transport import make_listener
+
+        hosts = {"localhost", self.settings.sip.domain}
+        for uri in self.settings.sip.listen:
+            listener = make_listener(uri, self.settings.sip.public_address)
+            hosts |= {listener.host, listener.public_host.strip("[]")}
+        return hosts
+
+    def _wildcard(self) -> bool:
+        return any("//0.0.0.0:" in uri or "//[::]:" in uri for uri in self.settings.sip.listen)
+
+    def _make_calls(self, folder: Path) -> None:
+        settings = self.settings
+        self._web = WebClient(self._reactor, settings.web, self.metrics.fetched)
+        self._speech = self._make_speech(folder)
+        fetch = TreqAudioFetch(
+            self._reactor,
+            self._web.agent,
+            timeout=settings.web.timeout,
+            max_bytes=settings.web.max_audio_bytes,
+        )
+        audio = AudioCache(
+            self._reactor,
+            folder / "cache" / "audio",
+            fetch,
+            pool=self._threads,
+            now=time.time,
+            max_age_seconds=settings.web.cache_seconds,
+            enabled=not settings.web.cache_no_wav,
+        )
+        hosts = sorted(self.own_hosts())
+        access = Access(settings.sip, self.store, self.location, time.time, self.edge.counters, hosts)
+        self._context = CallContext(
+            reactor=self._reactor,
+            wall=time.time,
+            settings=settings,
+            instance_id=self.instance_id,
+            store=self.store,
+            pool=self.pool,
+            edge=self.edge,
+            access=access,
+            location=self.location,
+            web=self._web,
+            speech=self._speech,
+            audio=audio,
+            assets=ensure_assets(folder / "assets"),
+            threads=self._threads,
+            recordings=(folder / "recordings").absolute(),
+            api_url="",
+            metrics=self.metrics,
+            interpreter=InterpreterSettings(
+                max_switches=settings.calls.max_switches, null_literals=settings.web.null_literals
+            ),
+        )
+        self._tables = StoreTables(
+            self.store,
+            access,
+            self.location,
+            organization_sid=ORGANIZATION_SID,
+            own_hosts=hosts,
+            wildcard=self._wildcard(),
+            outbound_proxy=bool(settings.sip.outbound_proxy.uri),
+        )
+        self.manager = CallManager(self._context, Router(self._tables))
+
+    def _make_speech(self, folder: Path) -> SpeechService:
+        speech = self.settings.speech
+        makers: dict[str, Any] = {
+            "espeak": lambda: EspeakEngine(self._reactor),
+            "gtts": lambda: GttsEngine(
+                self._reactor, timeout=speech.gtts_timeout, base_url=speech.gtts_base_url
+            ),
+        }
+        engines = [makers[name]() for name in speech.engines]
+        if "espeak" not in speech.engines:
+            engines.append(makers["espeak"]())  # it is always there
+        trim(folder / "cache" / "speech", CACHE_BYTES)
+        trim(folder / "cache" / "audio", CACHE_BYTES)
+        return SpeechService(
+            self._reactor,
+            engines,
+            folder / "cache" / "speech",
+            pool=self._threads,
+            max_characters=speech.max_characters,
+        )
+
+    def _listen_http(self, folder: Path) -> None:
+        http = self.settings.http
+        host, _, port = http.listen.rpartition(":")
+        extra: dict[bytes, Any] = {}
+        if self.settings.demo.enabled:
+            extra[b"demo"] = demo_resource(str(self._context.assets.music))
+        site = build_site(
+            ApiDeps(
+                store=self.store,
+                settings=self.settings,
+                control=self.manager,
+                recordings_folder=self._context.recordings,
+                health=self.health,
+                metrics=self.metrics.render,
+                reactor=self._reactor,
+                realm=self._context.access.realm,
+                provisioning_changed=lambda: self.location.reconcile(self._context.access.aor),
+                extra=extra,
+                base_url=lambda: self.base_url,
+            )
+        )
+        try:
+            self._http = self._reactor.listenTCP(int(port), site, backlog=512, interface=host.strip("[]"))
+        except error.CannotListenError as problem:
+            raise ConfigError(f"http.listen = {http.listen}: {problem}") from problem
+        self.http_port = self._http.getHost().port
+        self._context.api_url = f"{self.base_url}{http.uri_prefix}"
+        # relative URLs of applications lead to this listener, whose port is known only now
+        self.manager.use_router(Router(self._tables, self.base_url))
+
+    @property
+    def base_url(self) -> str:
+        """Base of URLs that lead to this engine's HTTP listener."""
+        http = self.settings.http
+        host = http.listen.rpartition(":")[0]
+        if host == "0.0.0.0":  # noqa: S104 - compared, not bound
+            host = self.settings.sip.public_address or "127.0.0.1"
+        return http.public_url.rstrip("/") or f"http://{host}:{self.http_port}"
+
+    @property
+    def sip_addresses(self) -> list[str]:
+        """Listeners as they are, with real ports."""
+        return [f"{x.transport}://{x.sent_by}" for x in self.edge.core.transports.listeners]
+
+    async def _write_credentials(self, path: Path, account: Any) -> None:
+        known = read_credentials(path)
+        clients: dict[str, str] = {}
+        if self.settings.demo.enabled:
+            clients = await ensure_demo(
+                self.store,
+                account,
+                self._context.access.realm,
+                self.base_url,
+                known.get("clients", {}),
+                known.get("realm", ""),
+            )
+        self.credentials = {
+            "account_sid": account.sid,
+            "auth_token": account.auth_token,
+            "base_url": f"{self.base_url}{self.settings.http.uri_prefix}",
+            "sip": self.sip_addresses,
+            "clients": clients,
+            "realm": self._context.access.realm,
+            "demo_number": DEMO_NUMBER if self.settings.demo.enabled else None,
+        }
+        write_private(path, json.dumps(self.credentials, indent=2) + "\n")
+
+    # -------------------------------------------------------------- state
+
+    def _gauges(self) -> None:
+        gauge = self.metrics.gauge
+        gauge("registrations", "Valid bindings", self.location.count)
+        for name, text in (
+            ("workers", "Media workers that can take legs"),
+            ("workers_spare", "Media workers without a leg"),
+            ("slots", "Legs that the present workers can hold"),
+            ("slots_used", "Legs in use, with those just over"),
+        ):
+            gauge(name, text, lambda name=name: self.pool.counts()[name])  # type: ignore[misc]
+        gauge("lateness_seconds", "How late the reactor is, smoothed", lambda: self.manager.overload.lateness)
+        gauge("worker_deaths", "Media workers that died", lambda: self.pool.deaths)
+        gauge("store_failed_writes", "Rows that could not be written", lambda: self.store.failed_writes)
+        gauge("store_waiting_writes", "Rows that wait to be written", lambda: self.store.waiting_writes)
+        self.metrics.sip_events = lambda: self.edge.counters
+
+    def health(self) -> tuple[bool, dict[str, object]]:
+        """Whether calls can come, and counts."""
+        ready = self._started and self.pool.ready and self.manager.accepting
+        return ready, {
+            "status": "ok" if ready else "unavailable",
+            "sip": self.sip_addresses if self._started else [],
+            "calls": len(self.manager.calls) if self._started else 0,
+            "registrations": self.location.count() if self._started else 0,
+            "media": self.pool.counts() if self._started else {},
+        }
+
+    async def speak(self, text: str) -> Path:
+        """Speak a text; returns the path of a WAV file that is only to be read."""
+        spoken = await self._speech.synthesize(SpeechRequest(text))
+        return spoken.path
+
+    async def recent_calls(self, count: int = 10) -> list[str]:
+        """Sids of the latest calls, oldest first."""
+        page = await self.store.calls.list(ListQuery(page_size=count))
+        return [row.sid for row in reversed(page.items)]
+
+    # -------------------------------------------------------------- stop
+
+    async def stop(self, drain_seconds: float = 0.0) -> None:
+        """Drain and stop everything; what was begun is undone even if the start failed half way."""
+        if hasattr(self, "manager"):
+            self.manager.stop()
+            await self._step(self.manager.drain(drain_seconds))
+        if self._sweeper is not None and self._sweeper.running:
+            self._sweeper.stop()
+        if hasattr(self, "pool"):
+            await self._step(self.pool.stop())
+        if self._http is not None:
+            await self._step(self._stop_http())
+        if hasattr(self, "_context"):
+            self._context.audio.stop()
+        if hasattr(self, "_speech"):
+            await self._step(self._speech.stop())
+        if hasattr(self, "_web"):
+            await self._step(self._web.close())
+        await self._step(self.edge.close())
+        if hasattr(self, "store"):
+            await self._step(self.store.close())
+        done: Deferred[None] = task.deferLater(self._reactor, 0, lambda: None)
+        await done
+        if self._threads.started:
+            self._threads.stop()
+        if self._lock_file is not None:
+            self._lock_file.close()
+
+    async def _stop_http(self) -> None:
+        await self._http.stopListening()
+
+    async def _step(self, work: Coroutine[Any, Any, None]) -> None:
+        """One step of stopping; its failure must not keep the others from being done."""
+        try:
+            await work
+        except Exception:
+            log.failure("stop_step_failed")

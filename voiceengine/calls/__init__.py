@@ -1,0 +1,1 @@
+"""Calls and legs: routing, the interpreter's ports, originate, live modification, callbacks."""

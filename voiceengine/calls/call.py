@@ -1,0 +1,395 @@
+"""One call: its record, its status, its leg, the document flow that runs on it."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from media.audio import repair_wav_header
+from media.legs import EndReport, RecordingReport
+from rcml.interpreter import Interpreter, Source
+from rcml.parameters import standard_parameters
+from rcml.ports import CallInfo, CallStatus, Ports, StoredRecording
+from voiceengine.calls.callbacks import (
+    CallbackQueue,
+    ProgressCallback,
+    StatusCallback,
+    event_of,
+    is_outbound,
+    progress_parameters,
+    rfc2822,
+)
+from voiceengine.calls.fetcher import CallFetcher
+from voiceengine.calls.leg import CallLeg
+from voiceengine.calls.prompts import CallPrompts
+from voiceengine.calls.quality import mos
+from voiceengine.calls.records import CallRecords
+from voiceengine.calls.status import can_change, final_status
+from voiceengine.store.rows import API_VERSION, CallRow, RecordingRow, new_sid
+
+if TYPE_CHECKING:
+    from voiceengine.calls.context import CallContext
+
+log = Logger()
+
+
+def timestamp(at: float) -> str:
+    """ISO 8601 with milliseconds, UTC."""
+    moment = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Call:
+    """A live call; implements `voiceengine.calls.leg.LegOwner`.
+
+    Args:
+        context: what all calls share.
+        row: its record; saved with every change.
+        info: what applications are told of it.
+        callback: where its progress is told.
+        ended: told once, when the leg is over and the flow has done its last duties.
+    """
+
+    def __init__(
+        self,
+        context: CallContext,
+        row: CallRow,
+        info: CallInfo,
+        callback: StatusCallback | ProgressCallback | None,
+        ended: Callable[[Call], None],
+    ) -> None:
+        self._context = context
+        self.row = row
+        self.key = secrets.token_hex(6)
+        """Name of its leg in the edge and in the workers."""
+        self.info = info
+        self.callback = callback
+        self._on_ended = ended
+        self._status = CallStatus(row.status)
+        self.records = CallRecords(context.store, row.account_sid, row.sid, context.wall)
+        self.records.on_transcription = self._transcribe
+        self.callbacks = CallbackQueue(context.web, row.sid, self.records.journal)
+        self.leg = CallLeg(
+            context.reactor, self, str(context.assets.beep), context.settings.media.answer_timeout
+        )
+        self.leg.outbound = is_outbound(info)
+        self.lock = DeferredLock()
+        self.next_source: Source | None = None
+        """A document that was asked for before the first one was begun."""
+        self.on_answered: Callable[[], None] | None = None
+        self._flow: Deferred[None] | None = None
+        self._flow_number = 0
+        self._running = False
+        self._ports: Ports | None = None
+        self._recording: tuple[str, str] | None = None
+        """Sid of the whole-call recording, and its URL once stored."""
+        self._stored: dict[str, RecordingRow] = {}
+        self._created = context.reactor.seconds()
+        self._answered_at: float | None = None
+        self._limit: Any = None
+        self._closed = False
+        self._reported: set[str] = set()
+        context.store.calls.save(row)
+        context.metrics.call_started(info.direction.value)
+        self.records.journal(
+            "call_created",
+            leg=self.key,
+            direction=info.direction.value,
+            account=row.account_sid,
+            **{"from": info.from_, "to": info.to},
+        )
+
+    # -------------------------------------------------------------- status
+
+    @property
+    def sid(self) -> str:
+        """The CallSid."""
+        return self.row.sid
+
+    @property
+    def status(self) -> CallStatus:
+        """Current status."""
+        return self._status
+
+    @property
+    def response_headers(self) -> Sequence[tuple[str, str]]:
+        """Headers of SIP messages that the engine generates for this call."""
+        return (
+            ("X-RestComm-ApiVersion", API_VERSION),
+            ("X-RestComm-AccountSid", self.row.account_sid),
+            ("X-RestComm-CallSid", self.row.sid),
+        )
+
+    def save(self, **changes: Any) -> None:
+        """Change the record."""
+        self.row = attrs.evolve(self.row, date_updated=self._context.wall(), **changes)
+        self._context.store.calls.save(self.row)
+
+    def change(self, status: CallStatus) -> bool:
+        """Enter a status, tell the callbacks; false when the call cannot enter it."""
+        if not can_change(self._status, status):
+            return False
+        self._context.metrics.call_changed(self._status.value, status.value)
+        self._status = status
+        self.records.journal("status", status=status.value)
+        self.save(status=status.value)
+        self.tell(event_of(status))
+        return True
+
+    def tell(self, event: str) -> None:
+        """Send the callback for an event, if one is configured for it."""
+        callback = self.callback
+        if callback is None or event in self._reported:
+            return
+        self._reported.add(event)
+        extra = self._recording_parameters() if event == "completed" else []
+        if isinstance(callback, ProgressCallback):
+            if event in callback.events:
+                parameters = progress_parameters(
+                    self.info,
+                    event,
+                    status=self._status,
+                    at=self._context.wall(),
+                    parent_call_sid=self.row.parent_call_sid,
+                    duration=self.row.duration,
+                    recording=extra,
+                )
+                self.callbacks.send(callback.url, callback.method, parameters)
+            return
+        if self._status is CallStatus.NOT_FOUND or event == "initiated":
+            return
+        parameters = standard_parameters(self.info, self._status, self._context.null_literals)
+        if event == "completed":
+            parameters.append(("CallDuration", str(self.row.duration or 0)))
+            parameters.append(("Timestamp", rfc2822(self._context.wall())))
+            parameters += extra[:1]
+        self.callbacks.send(callback.url, callback.method, parameters)
+
+    # -------------------------------------------------------------- flow
+
+    def run(self, source: Source) -> None:
+        """Run a document flow on the leg; one that is running is stopped first."""
+        self._flow_number += 1
+        if self._flow is not None:
+            self._flow.cancel()
+        number = self._flow_number
+        self._running = True
+        self._flow = Deferred.fromCoroutine(self._run(source, number))
+        self._flow.addErrback(self._flow_failed, number)
+
+    async def _run(self, source: Source, number: int) -> None:
+        context = self._context
+        if self._ports is None:
+            fetcher = CallFetcher(context.web, self.leg)
+            prompts = CallPrompts(context.speech, context.audio, self.leg, self.row.account_sid, self.records)
+            self._ports = Ports(leg=self.leg, fetcher=fetcher, prompts=prompts, records=self.records)
+        await Interpreter(self._ports, self.info, context.interpreter).run(source)
+        if number == self._flow_number:
+            if not self.leg.ended:
+                await self.leg.hangup()
+            self._running = False
+            self._finish()
+
+    def _flow_failed(self, failure: Any, number: int) -> None:
+        if number != self._flow_number:
+            return  # it was stopped, another one runs
+        self._running = False
+        log.failure("flow_failed call={call}", failure=failure, call=self.sid)
+        self.records.journal("flow_failed", reason=str(failure.value))
+        self.leg.end('SIP;cause=500;text="internal error"', wanted=CallStatus.FAILED, code=500)
+        self._finish()
+
+    async def switch(self, source: Source) -> None:
+        """Stop the running document and run another one (live modification)."""
+        self.records.journal("modified", url=source.url)
+        if self.leg.unattached or (self.leg.outbound and not self.leg.answered):
+            self.next_source = source  # it has not begun; it begins with this one
+            return
+        self._flow_number += 1
+        if self._flow is not None:
+            self._flow.cancel()
+        self.leg.reset()
+        self.run(source)
+
+    async def stop(self, why: str, *, code: int) -> None:
+        """End the call because a program asked for it (live modification)."""
+        self.records.journal("stopped", reason=why)
+        if self.leg.unattached:
+            self.never_came(CallStatus.CANCELED, code=487, cause=why)
+            return
+        reason = f'RESTCOMM;cause={code};text="{why}"'
+        self.leg.end(reason, wanted=CallStatus.CANCELED, code=603)
+        await self.leg.hangup()
+
+    def replace_callback(self, url: str, method: str) -> None:
+        """Tell the rest of the progress somewhere else."""
+        if isinstance(self.callback, ProgressCallback):
+            self.callback = attrs.evolve(self.callback, url=url, method=method)
+        else:
+            self.callback = StatusCallback(url=url, method=method)
+
+    def start_ring_timer(self, seconds: float) -> None:
+        """Give up an outbound leg that is not answered in time."""
+        self._limit = self._context.reactor.callLater(seconds, self._not_answered)
+
+    def _not_answered(self) -> None:
+        self.records.journal("ring_timeout")
+        self.leg.end(wanted=CallStatus.NO_ANSWER)
+
+    # -------------------------------------------------------------- what the leg tells
+
+    def farewell(self) -> tuple[str, int, str] | None:
+        """Address and text of a BYE that the worker sends to the phone when the engine dies."""
+        return self._context.edge.farewell(self.key)
+
+    def leg_rings(self) -> None:
+        """An outbound leg is being alerted."""
+        self.change(CallStatus.RINGING)
+
+    def leg_answered(self, codec: str) -> None:
+        """The leg was answered."""
+        context = self._context
+        wall = context.wall()
+        self._answered_at = context.reactor.seconds()
+        setup = self._answered_at - self._created
+        context.metrics.answered(setup)
+        self.save(start_time=wall, answer_time=wall, ring_duration=round(setup), codec=codec)
+        if self._limit is not None and self._limit.active():
+            self._limit.cancel()
+        self._limit = context.reactor.callLater(context.max_seconds, self._too_long)
+        self.change(CallStatus.IN_PROGRESS)
+        if self.on_answered is not None:
+            self.on_answered()
+
+    def _too_long(self) -> None:
+        self.records.journal("call_limit", seconds=self._context.max_seconds)
+        self.leg.end('SIP;cause=480;text="maximum call duration"')
+
+    def leg_over(self, report: EndReport, wanted: CallStatus | None) -> None:
+        """The leg is over: close the record, tell the callbacks."""
+        context = self._context
+        if self._limit is not None and self._limit.active():
+            self._limit.cancel()
+        answered = self._answered_at is not None
+        status = final_status(answered=answered, code=report.code, lost=report.lost, wanted=wanted)
+        seconds = context.reactor.seconds() - self._answered_at if self._answered_at is not None else 0.0
+        ring = self.row.ring_duration
+        if ring is None:
+            ring = round(context.reactor.seconds() - self._created)
+        cause = report.cause or report.phrase
+        self.save(
+            end_time=context.wall(),
+            duration=math.floor(seconds + 0.5) if answered else 0,
+            ring_duration=ring,
+            cause=cause[:200] or None,
+            sip_code=report.code or None,
+            **_media_columns(report.stats),
+        )
+        self.records.journal(
+            "leg_ended", code=report.code, cause=cause, remote=report.remote, lost=report.lost, **report.stats
+        )
+        if report.lost:
+            context.media_lost(self)
+        context.edge.leg_over(self.key, self.row.sip_call_id or "", lost=report.lost)
+        self.change(status)
+        if not self._running:
+            self._finish()
+
+    def never_came(self, status: CallStatus, *, code: int, cause: str) -> None:
+        """End a call that never got a leg in a worker."""
+        self.leg.never_came(
+            EndReport(code=code, phrase="", cause=cause, remote=False, headers=[], stats={}), status
+        )
+
+    def _finish(self) -> None:
+        if not self._closed and self.leg.ended:
+            self._closed = True
+            self._context.metrics.call_ended(self._status.value)
+            self._on_ended(self)
+
+    # -------------------------------------------------------------- recordings
+
+    def new_recording(self) -> tuple[str, Path]:
+        """Sid and path for a recording."""
+        sid = new_sid("RE")
+        return sid, self._context.recordings / f"{sid}.wav"
+
+    def recording_url(self, sid: str) -> str:
+        """Public URL of a recording."""
+        return f"{self._context.api_url}/Accounts/{self.row.account_sid}/Recordings/{sid}.wav"
+
+    async def recording_made(self, sid: str, report: RecordingReport | None) -> StoredRecording | None:
+        """Store a recording, or drop one that holds nothing."""
+        context = self._context
+        path = context.recordings / f"{sid}.wav"
+        if report is None:
+            seconds = await deferToThreadPool(context.reactor, context.threads, _repair, path)
+            heard = seconds > 0
+        else:
+            seconds, heard = report.seconds, report.heard
+        whole_call = self._recording is not None and self._recording[0] == sid
+        if seconds <= 0 or not (heard or whole_call):
+            await deferToThreadPool(context.reactor, context.threads, path.unlink, True)
+            self.records.journal("recording_empty", sid=sid)
+            return None
+        row = RecordingRow(
+            sid=sid, account_sid=self.row.account_sid, call_sid=self.sid, duration=round(seconds, 3)
+        )
+        context.store.recordings.add(row)
+        self._stored[sid] = row
+        self.records.journal("recording_stored", sid=sid, seconds=round(seconds, 3))
+        return StoredRecording(sid=sid, url=self.recording_url(sid), seconds=seconds)
+
+    def _transcribe(self, sid: str) -> None:
+        """A document asks for a transcription, which needs an engine that this version does not have."""
+        row = self._stored.get(sid)
+        if row is not None:
+            self._context.store.recordings.add(attrs.evolve(row, transcription="not-configured"))
+
+    def record_all(self) -> None:
+        """Record the whole call (both sides)."""
+        sid = self.leg.record_all(self._context.max_seconds)
+        self._recording = (sid, self.recording_url(sid))
+
+    def _recording_parameters(self) -> list[tuple[str, str]]:
+        if self._recording is None:
+            return []
+        sid, url = self._recording
+        seconds = max(1, self.row.duration or 1)
+        return [("RecordingUrl", url), ("RecordingSid", sid), ("RecordingDuration", str(seconds))]
+
+
+def _repair(path: Path) -> float:
+    try:
+        return repair_wav_header(path)
+    except (OSError, ValueError):
+        return 0.0
+
+
+def _media_columns(stats: dict[str, Any]) -> dict[str, Any]:
+    """Columns of the record from the statistics of the leg."""
+    if not stats.get("codec"):
+        return {}
+    received, lost = int(stats["rx_packets"]), int(stats["rx_lost"])
+    columns = {
+        "codec": stats["codec"],
+        "rx_packets": received,
+        "tx_packets": stats["tx_packets"],
+        "rx_lost": lost,
+        "tx_lost": stats["tx_lost"],
+        "rx_jitter_ms": round(stats["jitter_ms"], 2),
+        "rtt_ms": round(stats["rtt_ms"], 2),
+    }
+    if received:
+        share = lost / (received + lost)
+        columns["mos"] = round(mos(share, stats["jitter_ms"], stats["rtt_ms"]), 2)
+    return columns

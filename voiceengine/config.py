@@ -1,0 +1,415 @@
+"""Settings: one typed object, filled from defaults, a TOML file, the environment and the command line.
+
+Environment variables are `VOICEENGINE_SECTION__KEY`; lists and tables are written as JSON there.
+Reference: docs/reference/settings.md (compared with this module by a test).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from voiceengine.errors import ConfigError
+
+ENV_PREFIX = "VOICEENGINE_"
+
+_LISTENER = re.compile(r"^(udp|tcp)://(\[[0-9A-Fa-f:.]+\]|[0-9.]+):(\d{1,5})$")
+_HOST_PORT = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^:/\s]+):(\d{1,5})$")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _address(value: str) -> str:
+    if value and not _is_address(value):
+        raise ValueError("allowed: a numeric IPv4 or IPv6 address, or empty")
+    return value
+
+
+def _ipv4(value: str) -> str:
+    if value and (":" in value or not _is_address(value)):
+        raise ValueError("allowed: an IPv4 address, or empty")
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("allowed: an address or a network such as 192.0.2.0/24") from None
+    return value
+
+
+def _listener(value: str) -> str:
+    match = _LISTENER.match(value)
+    if not match or int(match[3]) > 65535 or not _is_address(match[2]):
+        raise ValueError("allowed: udp://ADDRESS:PORT or tcp://ADDRESS:PORT (IPv6 addresses in brackets)")
+    return value
+
+
+def _host_port(value: str) -> str:
+    match = _HOST_PORT.match(value)
+    if not match or int(match[2]) > 65535:
+        raise ValueError("allowed: HOST:PORT, for example 127.0.0.1:8080")
+    return value
+
+
+def _port_range(value: tuple[int, int]) -> tuple[int, int]:
+    low, high = value
+    if not (1024 <= low < high <= 65535):
+        raise ValueError("allowed: [LOW, HIGH] with 1024 <= LOW < HIGH <= 65535")
+    return value
+
+
+Listener = Annotated[str, AfterValidator(_listener)]
+HostPort = Annotated[str, AfterValidator(_host_port)]
+Address = Annotated[str, AfterValidator(_address)]
+IPv4 = Annotated[str, AfterValidator(_ipv4)]
+Network = Annotated[str, AfterValidator(_network)]
+PortRange = Annotated[tuple[int, int], AfterValidator(_port_range)]
+Codec = Literal["PCMU", "PCMA", "G722", "GSM", "speex", "iLBC"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OutboundProxy(_Section):
+    """The SIP peer that numbers are sent to."""
+
+    uri: str = Field(default="", description="sip:HOST[:PORT][;transport=udp|tcp]; empty: none")
+    username: str = Field(default="", description="digest user, when the proxy asks")
+    password: str = Field(default="", description="digest password, when the proxy asks")
+
+
+class Sip(_Section):
+    """The SIP edge."""
+
+    listen: list[Listener] = Field(
+        default=["udp://127.0.0.1:5060", "tcp://127.0.0.1:5060"],
+        min_length=1,
+        description="listeners for phones and trunks",
+    )
+    public_address: Address = Field(
+        default="",
+        description="address that phones are told (Contact, Record-Route, SDP); empty: the listener's own",
+    )
+    domain: str = Field(
+        default="voiceengine",
+        min_length=1,
+        description="domain and digest realm of clients; their passwords are bound to it",
+    )
+    anonymous_calls: bool = Field(
+        default=True,
+        description="callers who are neither clients nor trunks may call numbers of this platform",
+    )
+    trunks: list[Network] = Field(
+        default=[], description="source addresses (or networks) whose INVITEs are accepted without digest"
+    )
+    outbound_proxy: OutboundProxy = Field(default_factory=OutboundProxy)
+    digest_algorithms: list[Literal["SHA-256", "MD5"]] = Field(
+        default=["SHA-256", "MD5"],
+        min_length=1,
+        description="digest algorithms that are offered, in this order",
+    )
+    nonce_seconds: float = Field(default=300, gt=0, description="life of a digest nonce, seconds")
+    min_expires: int = Field(
+        default=60, ge=1, description="shortest registration, seconds; less is answered 423"
+    )
+    max_expires: int = Field(
+        default=3600, ge=60, description="longest registration, seconds; more is shortened"
+    )
+    default_expires: int = Field(
+        default=3600, ge=60, description="registration when the phone names none, seconds"
+    )
+    max_contacts: int = Field(default=10, ge=1, description="contacts per client")
+    max_message_bytes: int = Field(
+        default=65000, ge=1500, description="largest SIP message that is read, bytes"
+    )
+    max_connections: int = Field(default=10000, ge=1, description="TCP connections at once")
+
+    @model_validator(mode="after")
+    def _expires_in_order(self) -> Sip:
+        if not self.min_expires <= self.default_expires <= self.max_expires:
+            raise ValueError("allowed: min_expires <= default_expires <= max_expires")
+        return self
+
+    use_to: bool = Field(
+        default=True, description="route by the user of To (true) or of the Request-URI (false)"
+    )
+    ring_timeout: float = Field(
+        default=60, gt=0, description="ring time of outbound legs when none is given, seconds"
+    )
+
+
+class Media(_Section):
+    """Workers and their audio."""
+
+    rtp_address: IPv4 = Field(
+        default="", description="IPv4 address RTP is bound to; empty: that of the first IPv4 listener"
+    )
+    rtp_ports: PortRange = Field(
+        default=(20000, 39999), description="UDP ports for RTP and RTCP, shared out among the workers"
+    )
+    codecs: list[Codec] = Field(
+        default=["PCMU", "PCMA"], min_length=1, description="audio codecs, preferred first"
+    )
+    vad: bool = Field(default=False, description="send nothing during silence")
+    max_legs: int = Field(default=600, ge=1, description="legs at once; more INVITEs get 503")
+    spare_workers: int = Field(default=8, ge=1, description="warm workers kept in reserve")
+    worker_idle_seconds: float = Field(
+        default=30, ge=1, description="an empty worker beyond the reserve is ended after this time"
+    )
+    inband_digits: bool = Field(default=False, description="also detect DTMF tones in the audio")
+    start_rate: int = Field(
+        default=10, ge=1, le=10, description="calls that may start on one worker within 500 ms"
+    )
+    answer_timeout: float = Field(
+        default=10, gt=0, description="time a worker has to act on a command, seconds"
+    )
+
+
+class Speech(_Section):
+    """Speech synthesis."""
+
+    engines: list[Literal["gtts", "espeak"]] = Field(
+        default=["espeak"], min_length=1, description="engines in order; the next one is tried when one fails"
+    )
+    gtts_timeout: float = Field(default=4, gt=0, description="time a gTTS request may take, seconds")
+    gtts_base_url: str = Field(
+        default="", description="base of the gTTS service, for a stand-in; empty: the real one"
+    )
+    max_characters: int = Field(default=5000, ge=1, description="longest text that is spoken")
+
+
+class Web(_Section):
+    """Requests to applications."""
+
+    timeout: float = Field(
+        default=6, gt=0, description="time an application has to answer, seconds (connect and read)"
+    )
+    max_redirects: int = Field(default=10, ge=0, description="redirects that are followed")
+    max_document_bytes: int = Field(
+        default=1_048_576, ge=1024, le=1_048_576, description="largest RCML document, bytes"
+    )
+    max_audio_bytes: int = Field(default=50_000_000, ge=1024, description="largest audio file, bytes")
+    verify_tls: bool = Field(default=True, description="verify certificates of https applications")
+    null_literals: bool = Field(
+        default=False, description="send the text `null` for absent CallerName and ForwardedFrom (legacy)"
+    )
+    cache_no_wav: bool = Field(default=False, description="do not cache audio files")
+    cache_seconds: float = Field(
+        default=300, ge=0, description="age after which a cached audio file is checked again, seconds"
+    )
+    callback_timeout: float = Field(default=10, gt=0, description="time a status callback may take, seconds")
+
+
+class Http(_Section):
+    """The engine's own HTTP listener."""
+
+    listen: HostPort = Field(default="127.0.0.1:8080", description="REST API, recordings, health and metrics")
+    public_url: str = Field(
+        default="", description="base of URLs given to applications; empty: http://LISTEN"
+    )
+    uri_prefix: str = Field(
+        default="/restcomm/2012-04-24", description="prefix of `uri` values in the REST API"
+    )
+    recordings_need_auth: bool = Field(
+        default=False, description="require credentials for the media of recordings"
+    )
+    max_body_bytes: int = Field(default=10_000_000, ge=1024, description="largest request body, bytes")
+
+
+class Calls(_Section):
+    """Calls."""
+
+    max_seconds: float = Field(default=14400, gt=0, description="longest call, seconds")
+    max_switches: int = Field(
+        default=100,
+        ge=1,
+        description="document switches without any time-consuming verb before a call is ended",
+    )
+    max_lateness: float = Field(
+        default=0.5,
+        gt=0,
+        description="when the reactor is later than this on average, new INVITEs get 503, seconds",
+    )
+    normalize_numbers: bool = Field(
+        default=False, description="normalise numbers of REST calls to E.164 (region US)"
+    )
+    drain_seconds: float = Field(default=30, ge=0, description="time live calls get after SIGTERM, seconds")
+
+
+class Data(_Section):
+    """Where things are kept."""
+
+    directory: Path = Field(
+        default=Path("./var"), description="folder of the database, recordings, caches and credentials"
+    )
+
+
+class Demo(_Section):
+    """The built-in demo."""
+
+    enabled: bool = Field(
+        default=True, description="create demo clients and numbers and serve their documents"
+    )
+
+
+class Settings(_Section):
+    """All settings of the engine."""
+
+    sip: Sip = Field(default_factory=Sip)
+    media: Media = Field(default_factory=Media)
+    speech: Speech = Field(default_factory=Speech)
+    web: Web = Field(default_factory=Web)
+    http: Http = Field(default_factory=Http)
+    calls: Calls = Field(default_factory=Calls)
+    data: Data = Field(default_factory=Data)
+    demo: Demo = Field(default_factory=Demo)
+
+
+def sections() -> dict[str, type[BaseModel]]:
+    """Name and model of each section."""
+    found: dict[str, type[BaseModel]] = {}
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found[name] = field.annotation
+    return found
+
+
+def _fields(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    return model.model_fields
+
+
+def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for variable, text in environ.items():
+        if not variable.startswith(ENV_PREFIX) or "__" not in variable:
+            continue
+        path = [part.lower() for part in variable.removeprefix(ENV_PREFIX).split("__")]
+        value: Any = text
+        if text[:1] in ("[", "{"):
+            try:
+                value = json.loads(text)
+            except ValueError as error:
+                raise ConfigError(f"environment {variable}={text!r} is not valid JSON: {error}") from error
+        _put(values, path, value, f"environment {variable}")
+        origin[".".join(path)] = f"environment {variable}"
+    return values, origin
+
+
+def _put(tree: dict[str, Any], path: list[str], value: Any, where: str) -> None:
+    for index, part in enumerate(path[:-1]):
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            key = ".".join(path[: index + 1])
+            raise ConfigError(f"{'.'.join(path)} ({where}): {key} is one value, it has nothing below it")
+    if isinstance(tree.get(path[-1]), dict) and not isinstance(value, dict):
+        raise ConfigError(f"{'.'.join(path)} = {value!r} ({where}): allowed is a table of settings")
+    tree[path[-1]] = value
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, name + "."))
+        else:
+            flat[name] = value
+    return flat
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"] if not isinstance(part, int))
+        near = (
+            o for k, o in origin.items() if k == key or key.startswith(k + ".") or k.startswith(key + ".")
+        )
+        where = next(near, "default")
+        if item["type"] == "extra_forbidden":
+            parent: Any = Settings
+            for part in str(key).split(".")[:-1]:
+                parent = _fields(parent)[part].annotation
+            allowed = ", ".join(sorted(_fields(parent)))
+            lines.append(f"{key}: no such setting ({where}); allowed here: {allowed}")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            shown = "********" if key.endswith("password") else repr(item["input"])
+            lines.append(f"{key} = {shown} ({where}): {message}")
+    return "\n".join(lines)
+
+
+def load(
+    path: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[Settings, dict[str, str]]:
+    """Build the settings.
+
+    Args:
+        path: a TOML file, or None.
+        overrides: dotted key -> value, from the command line; they win over everything.
+        environ: the environment; None: that of the process.
+
+    Returns:
+        The settings, and for each dotted key that is not a default where its value came from.
+
+    Raises:
+        ConfigError: a value cannot be used; the message names key, value and what is allowed.
+    """
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not valid TOML: {error}") from error
+        origin.update(dict.fromkeys(_flatten(values), f"file {path}"))
+    from_env, env_origin = _from_environment(os.environ if environ is None else environ)
+    _merge(values, from_env)
+    origin.update(env_origin)
+    for key, value in (overrides or {}).items():
+        _put(values, key.split("."), value, "command line")
+        origin[key] = "command line"
+    try:
+        return Settings.model_validate(values), origin
+    except ValidationError as error:
+        raise ConfigError(_explain(error, origin)) from error
+
+
+def effective(settings: Settings, origin: Mapping[str, str]) -> list[tuple[str, Any, str]]:
+    """List (dotted key, value, origin) of every setting; secrets are masked."""
+    rows = []
+    for key, value in _flatten(settings.model_dump(mode="json")).items():
+        where = origin.get(key) or next((o for k, o in origin.items() if key.startswith(k + ".")), "default")
+        shown = "********" if key.endswith("password") and value else value
+        rows.append((key, shown, where))
+    return rows

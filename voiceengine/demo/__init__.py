@@ -1,0 +1,1 @@
+"""The built-in demo application, served over HTTP as any other application."""

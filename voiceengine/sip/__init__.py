@@ -1,0 +1,1 @@
+"""The SIP edge: transports, digest, registrar, location, proxying between phones and workers."""

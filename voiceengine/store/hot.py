@@ -1,0 +1,177 @@
+"""Rows that every call writes: written behind, read in the database thread."""
+
+from __future__ import annotations
+
+import operator
+import sqlite3
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from voiceengine.store.query import ListQuery, Page, order, where
+from voiceengine.store.rows import BindingRow, CallRow, JournalEvent, NotificationRow, RecordingRow
+from voiceengine.store.tables import BINDINGS, CALLS, JOURNAL, NOTIFICATIONS, RECORDINGS, Table
+from voiceengine.store.thread import DatabaseThread
+
+R = TypeVar("R")
+
+_sid: Callable[[Any], str] = operator.attrgetter("sid")
+
+
+class BehindRepository(Generic[R]):
+    """Rows with a sid that are written behind."""
+
+    def __init__(self, table: Table[R], thread: DatabaseThread) -> None:
+        self._table = table
+        self._thread = thread
+        self._sink = self._write_rows  # one bound method: the thread groups values by it
+
+    def _write_rows(self, connection: sqlite3.Connection, rows: list[R]) -> None:
+        latest = {_sid(row): row for row in rows}
+        connection.executemany(self._table.upsert, map(self._table.parameters, latest.values()))
+
+    async def get(self, sid: str) -> R | None:
+        """The row, or None; sees every row handed over before."""
+
+        def run(connection: sqlite3.Connection) -> R | None:
+            found = connection.execute(f"{self._table.select} WHERE sid = ?", (sid,)).fetchone()
+            return None if found is None else self._table.load(found)
+
+        return await self._thread.submit(run)
+
+    async def list(self, query: ListQuery) -> Page[R]:
+        """A page of rows; a page past the end is empty.
+
+        Raises:
+            StoreError: the query names a field that the row does not have, or the database failed.
+        """
+        condition, parameters = where(self._table, query)
+        ordering = order(self._table, query)
+
+        def run(connection: sqlite3.Connection) -> Page[R]:
+            total = connection.execute(self._table.count + condition, parameters).fetchone()[0]
+            offset = query.page * query.page_size
+            items: tuple[R, ...] = ()
+            if offset < total:
+                statement = f"{self._table.select}{condition}{ordering} LIMIT ? OFFSET ?"
+                found = connection.execute(statement, [*parameters, query.page_size, offset])
+                items = tuple(map(self._table.load, found))
+            return Page(items=items, total=total, page=query.page, page_size=query.page_size)
+
+        return await self._thread.submit(run)
+
+
+class Calls(BehindRepository[CallRow]):
+    """Call records."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        super().__init__(CALLS, thread)
+
+    def save(self, row: CallRow) -> None:
+        """Insert or replace, soon; of several rows with one sid in a batch only the last is written."""
+        self._thread.write(self._sink, row)
+
+    async def close_unfinished(self, at: float) -> int:
+        """Close the rows that an earlier run left open because it died; returns how many there were."""
+
+        def run(connection: sqlite3.Connection) -> int:
+            cursor = connection.execute(
+                "UPDATE calls SET "
+                "status = CASE status WHEN 'in-progress' THEN 'completed' ELSE 'failed' END, "
+                "end_time = ?, date_updated = ?, cause = 'engine died', "
+                "duration = CASE WHEN answer_time IS NULL THEN 0 ELSE duration END "
+                "WHERE status IN ('queued', 'ringing', 'in-progress')",
+                (at, at),
+            )
+            return cursor.rowcount
+
+        return await self._thread.submit(run)
+
+
+class Recordings(BehindRepository[RecordingRow]):
+    """Recordings."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        super().__init__(RECORDINGS, thread)
+
+    def add(self, row: RecordingRow) -> None:
+        """Insert or replace, soon."""
+        self._thread.write(self._sink, row)
+
+    async def delete(self, sid: str) -> bool:
+        """Remove the row; False when there was none. The file is the caller's."""
+
+        def run(connection: sqlite3.Connection) -> bool:
+            return connection.execute(self._table.delete, (sid,)).rowcount > 0
+
+        return await self._thread.submit(run)
+
+
+class Notifications(BehindRepository[NotificationRow]):
+    """Notifications."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        super().__init__(NOTIFICATIONS, thread)
+
+    def add(self, row: NotificationRow) -> None:
+        """Insert or replace, soon."""
+        self._thread.write(self._sink, row)
+
+
+class Journal:
+    """Events of calls, in the order in which they were appended."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        self._thread = thread
+        self._sink = self._write_events
+
+    def _write_events(self, connection: sqlite3.Connection, events: list[JournalEvent]) -> None:
+        connection.executemany(JOURNAL.insert, map(JOURNAL.parameters, events))
+
+    def append(self, event: JournalEvent) -> None:
+        """Append an event, soon."""
+        self._thread.write(self._sink, event)
+
+    def append_many(self, events: Iterable[JournalEvent]) -> None:
+        """Append events, soon."""
+        self._thread.write_many(self._sink, events)
+
+    async def of_call(self, sid: str) -> tuple[JournalEvent, ...]:
+        """Events of a call, oldest first."""
+
+        def run(connection: sqlite3.Connection) -> tuple[JournalEvent, ...]:
+            found = connection.execute(f"{JOURNAL.select} WHERE call_sid = ? ORDER BY id", (sid,))
+            return tuple(map(JOURNAL.load, found))
+
+        return await self._thread.submit(run)
+
+
+class Bindings:
+    """Registered contacts; the registrar keeps them in memory and loads them at its start."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        self._thread = thread
+        self._sink = self._write_changes
+
+    def _write_changes(
+        self, connection: sqlite3.Connection, changes: list[tuple[str, str, BindingRow | None]]
+    ) -> None:
+        latest = {(aor, contact): row for aor, contact, row in changes}
+        kept = [BINDINGS.parameters(row) for row in latest.values() if row is not None]
+        connection.executemany(BINDINGS.upsert, kept)
+        connection.executemany(BINDINGS.delete, [key for key, row in latest.items() if row is None])
+
+    def save(self, row: BindingRow) -> None:
+        """Insert or replace, soon."""
+        self._thread.write(self._sink, (row.aor, row.contact, row))
+
+    def delete(self, aor: str, contact: str) -> None:
+        """Remove, soon."""
+        self._thread.write(self._sink, (aor, contact, None))
+
+    async def load_all(self) -> tuple[BindingRow, ...]:
+        """All bindings, also expired ones."""
+
+        def run(connection: sqlite3.Connection) -> tuple[BindingRow, ...]:
+            return tuple(map(BINDINGS.load, connection.execute(f"{BINDINGS.select} ORDER BY rowid")))
+
+        return await self._thread.submit(run)

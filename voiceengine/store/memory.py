@@ -1,0 +1,258 @@
+"""Provisioning: rows that are few, read on every call, and therefore kept in memory as well.
+
+A write is visible in memory at once and taken back when the database refuses it, so two requests that follow
+each other closely never work on the same old row. Call everything on the reactor thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+from voiceengine.errors import StoreError
+from voiceengine.store.rows import Account, Application, Client, Number
+from voiceengine.store.tables import ACCOUNTS, APPLICATIONS, CLIENTS, NUMBERS, Table
+from voiceengine.store.thread import DatabaseThread
+
+
+class _Owned(Protocol):
+    @property
+    def sid(self) -> str: ...
+
+
+R = TypeVar("R", bound=_Owned)
+
+
+class Version:
+    """Counts changes of provisioning."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
+class _Index(Generic[R]):
+    """Rows by some key, in the order in which they were put."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Any, dict[str, R]] = {}
+
+    def put(self, key: object, row: R) -> None:
+        self._rows.setdefault(key, {})[row.sid] = row
+
+    def drop(self, key: object, row: R) -> None:
+        found = self._rows.get(key)
+        if found is not None and found.pop(row.sid, None) is not None and not found:
+            del self._rows[key]
+
+    def of(self, key: object) -> tuple[R, ...]:
+        return tuple(self._rows.get(key, {}).values())
+
+
+class MemoryRepository(Generic[R]):
+    """Rows of one table by sid, and by further keys in the subclasses."""
+
+    def __init__(self, table: Table[R], thread: DatabaseThread, version: Version) -> None:
+        self._table = table
+        self._thread = thread
+        self._version = version
+        self._rows: dict[str, R] = {}
+        self._indexes: dict[str, _Index[R]] = {}
+
+    def _keys(self, row: R) -> Iterator[tuple[str, object]]:
+        """Yield (index, key) for each index that the row belongs to."""
+        yield from ()
+
+    def _of(self, index: str, key: object) -> tuple[R, ...]:
+        found = self._indexes.get(index)
+        return found.of(key) if found else ()
+
+    def fill(self, rows: Iterable[R]) -> None:
+        """Take the rows read at the start."""
+        for row in rows:
+            self._replace(row.sid, row)
+
+    def get(self, sid: str) -> R | None:
+        """The row, or None."""
+        return self._rows.get(sid)
+
+    def all(self) -> tuple[R, ...]:
+        """All rows, oldest first."""
+        return tuple(self._rows.values())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    async def add(self, row: R) -> R:
+        """Add a row; returns after the commit.
+
+        Raises:
+            StoreError: the sid (or another unique value) is taken, or the database failed.
+        """
+        if row.sid in self._rows:
+            raise StoreError(f"A {self._table.row.__name__} with sid {row.sid} exists already.")
+        return await self._commit(row.sid, row, self._table.insert)
+
+    async def update(self, row: R) -> R:
+        """Replace the row of the same sid; returns after the commit.
+
+        Raises:
+            StoreError: there is no such row, or the database failed.
+        """
+        if row.sid not in self._rows:
+            raise StoreError(f"There is no {self._table.row.__name__} with sid {row.sid}.")
+        return await self._commit(row.sid, row, self._table.upsert)
+
+    async def delete(self, sid: str) -> bool:
+        """Remove a row; False when there was none."""
+        old = self._rows.get(sid)
+        if old is None:
+            return False
+        await self._write(sid, None, self._table.delete, (sid,))
+        return True
+
+    async def _commit(self, sid: str, row: R, statement: str) -> R:
+        await self._write(sid, row, statement, self._table.parameters(row))
+        return row
+
+    async def _write(self, sid: str, row: R | None, statement: str, parameters: tuple[Any, ...]) -> None:
+        old = self._rows.get(sid)
+        self._replace(sid, row)
+
+        def run(connection: sqlite3.Connection) -> None:
+            connection.execute(statement, parameters)
+
+        try:
+            await self._thread.submit(run)
+        except StoreError:
+            if self._rows.get(sid) is row:
+                self._replace(sid, old)
+            raise
+
+    def _replace(self, sid: str, row: R | None) -> None:
+        old = self._rows.get(sid)
+        if old is not None:
+            for name, key in self._keys(old):
+                self._indexes[name].drop(key, old)
+        if row is None:
+            self._rows.pop(sid, None)
+        else:
+            self._rows[sid] = row
+            for name, key in self._keys(row):
+                self._indexes.setdefault(name, _Index()).put(key, row)
+        self._version.value += 1
+
+
+class Accounts(MemoryRepository[Account]):
+    """The account tree."""
+
+    def __init__(self, thread: DatabaseThread, version: Version) -> None:
+        super().__init__(ACCOUNTS, thread, version)
+
+    def _keys(self, row: Account) -> Iterator[tuple[str, object]]:
+        yield "email", row.email_address.lower()
+        yield "parent", row.parent_sid
+
+    def by_email(self, email: str) -> Account | None:
+        """The account with this e-mail address (letter case does not matter)."""
+        return next(iter(self._of("email", email.lower())), None)
+
+    def children(self, sid: str) -> tuple[Account, ...]:
+        """Direct children, oldest first."""
+        return self._of("parent", sid)
+
+    def descendants(self, sid: str) -> tuple[Account, ...]:
+        """Children, their children and so on."""
+        found: dict[str, Account] = {}
+        pending = list(self.children(sid))
+        while pending:
+            account = pending.pop(0)
+            if account.sid not in found:
+                found[account.sid] = account
+                pending.extend(self.children(account.sid))
+        return tuple(found.values())
+
+    def is_ancestor(self, ancestor: str, sid: str) -> bool:
+        """Whether `ancestor` stands above `sid` in the tree."""
+        seen: set[str] = set()
+        account = self.get(sid)
+        while account is not None and account.parent_sid is not None and account.sid not in seen:
+            if account.parent_sid == ancestor:
+                return True
+            seen.add(account.sid)
+            account = self.get(account.parent_sid)
+        return False
+
+    def super_admin(self) -> Account | None:
+        """The oldest active account without parent."""
+        return next((account for account in self._of("parent", None) if account.status == "active"), None)
+
+
+class _OfAccount(MemoryRepository[R]):
+    """Rows that an account owns."""
+
+    def of_account(self, sid: str) -> tuple[R, ...]:
+        """Rows of an account."""
+        return self._of("account", sid)
+
+
+class _Organized(_OfAccount[R]):
+    """Rows whose names are unique in an organization."""
+
+    def __init__(self, table: Table[R], thread: DatabaseThread, version: Version, accounts: Accounts) -> None:
+        super().__init__(table, thread, version)
+        self._accounts = accounts
+
+    def _organization(self, account_sid: str) -> str | None:
+        account = self._accounts.get(account_sid)
+        return account.organization_sid if account else None
+
+
+class Clients(_Organized[Client]):
+    """Softphone accounts."""
+
+    def __init__(self, thread: DatabaseThread, version: Version, accounts: Accounts) -> None:
+        super().__init__(CLIENTS, thread, version, accounts)
+
+    def _keys(self, row: Client) -> Iterator[tuple[str, object]]:
+        yield "account", row.account_sid
+        yield "login", row.login
+
+    def by_login(self, login: str, organization_sid: str | None = None) -> Client | None:
+        """The client with this login, of this organization or (None) of any."""
+        for row in self._of("login", login):
+            if organization_sid is None or self._organization(row.account_sid) == organization_sid:
+                return row
+        return None
+
+
+class Numbers(_Organized[Number]):
+    """Incoming phone numbers."""
+
+    def __init__(self, thread: DatabaseThread, version: Version, accounts: Accounts) -> None:
+        super().__init__(NUMBERS, thread, version, accounts)
+
+    def _keys(self, row: Number) -> Iterator[tuple[str, object]]:
+        yield "account", row.account_sid
+        yield "number", row.phone_number
+
+    def by_number(self, text: str, organization_sid: str | None = None) -> Number | None:
+        """The row whose number is exactly this text, of this organization or (None) of any."""
+        for row in self.all_by_number(text):
+            if organization_sid is None or self._organization(row.account_sid) == organization_sid:
+                return row
+        return None
+
+    def all_by_number(self, text: str) -> tuple[Number, ...]:
+        """The rows of all organizations whose number is exactly this text."""
+        return self._of("number", text)
+
+
+class Applications(_OfAccount[Application]):
+    """Bundles of URLs."""
+
+    def __init__(self, thread: DatabaseThread, version: Version) -> None:
+        super().__init__(APPLICATIONS, thread, version)
+
+    def _keys(self, row: Application) -> Iterator[tuple[str, object]]:
+        yield "account", row.account_sid

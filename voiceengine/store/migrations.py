@@ -1,0 +1,253 @@
+"""The schema, as a list of steps that are never edited once released.
+
+A new column or table is a new function at the end. Each step runs in its own transaction and is recorded in
+the table `migrations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import sqlite_utils
+from sqlite_utils.db import Table
+
+from voiceengine.errors import StoreError
+from voiceengine.store.rows import now
+
+Step = Callable[[sqlite_utils.Database], None]
+
+
+@attrs.frozen
+class Migration:
+    """A named step."""
+
+    name: str
+    apply: Step
+
+
+_REGISTRY: list[Migration] = []
+
+
+def migration(step: Step) -> Step:
+    """Register a step under the name of its function; the order of definition is the order of application."""
+    name = step.__name__
+    if any(known.name == name for known in _REGISTRY):
+        raise ValueError(f"two migrations are named {name}")
+    _REGISTRY.append(Migration(name, step))
+    return step
+
+
+def registered() -> tuple[Migration, ...]:
+    """All steps, oldest first."""
+    return tuple(_REGISTRY)
+
+
+def migrate(database: sqlite_utils.Database, steps: tuple[Migration, ...] | None = None) -> list[str]:
+    """Apply the steps that this database has not seen; names of those applied.
+
+    The connection must be in autocommit mode. A step that fails leaves nothing behind.
+
+    Raises:
+        StoreError: the database was written by a newer version.
+    """
+    steps = registered() if steps is None else steps
+    connection = database.conn
+    connection.execute("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL)")
+    seen = {name for (name,) in connection.execute("SELECT name FROM migrations")}
+    unknown = sorted(seen - {step.name for step in steps})
+    if unknown:
+        raise StoreError(
+            f"The database was written by a newer version (unknown migrations: {', '.join(unknown)}); "
+            "start that version, or use another folder."
+        )
+    applied: list[str] = []
+    for step in steps:
+        if step.name in seen:
+            continue
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            step.apply(database)
+            connection.execute("INSERT INTO migrations VALUES (?, ?)", (step.name, now()))
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+        applied.append(step.name)
+    return applied
+
+
+def _create(
+    database: sqlite_utils.Database,
+    name: str,
+    pk: str | tuple[str, ...],
+    columns: Mapping[str, Any],
+    *indexes: list[str],
+) -> Table:
+    table = database.create_table(name, dict(columns), pk=pk)
+    for index in indexes:
+        table.create_index(index)
+    return table
+
+
+_TEXT = dict.fromkeys
+
+
+@migration
+def m0001_first_tables(database: sqlite_utils.Database) -> None:
+    """Accounts, provisioning, call records, bindings and the journal."""
+    dates = {"date_created": float, "date_updated": float}
+    account_columns = (
+        "sid",
+        "organization_sid",
+        "parent_sid",
+        "friendly_name",
+        "email_address",
+        "type",
+        "status",
+        "role",
+        "auth_token",
+        "password_hash",
+    )
+    accounts = _create(database, "accounts", "sid", {**_TEXT(account_columns, str), **dates})
+    accounts.create_index(["email_address"], unique=True)
+    client_columns = (
+        "sid",
+        "account_sid",
+        "login",
+        "friendly_name",
+        "ha1_md5",
+        "ha1_sha256",
+        "voice_url",
+        "voice_method",
+        "voice_fallback_url",
+        "voice_fallback_method",
+        "voice_application_sid",
+        "push_client_identity",
+        "api_version",
+    )
+    _create(
+        database, "clients", "sid", {**_TEXT(client_columns, str), "status": int, **dates}, ["account_sid"]
+    )
+    kinds = [
+        f"{kind}_{rest}"
+        for kind in ("voice", "sms", "ussd")
+        for rest in ("url", "method", "fallback_url", "fallback_method", "application_sid")
+    ]
+    number_columns = (
+        "sid",
+        "account_sid",
+        "phone_number",
+        "friendly_name",
+        "status_callback",
+        "status_callback_method",
+        *kinds,
+        "refer_url",
+        "refer_method",
+        "refer_application_sid",
+        "api_version",
+    )
+    flags = ("is_sip", "voice_caller_id_lookup", "voice_capable", "sms_capable", "mms_capable", "fax_capable")
+    _create(
+        database,
+        "numbers",
+        "sid",
+        {**_TEXT(number_columns, str), **_TEXT(flags, int), **dates},
+        ["account_sid"],
+    )
+    application_columns = ("sid", "account_sid", "friendly_name", "rcml_url", "kind", "api_version")
+    _create(
+        database,
+        "applications",
+        "sid",
+        {**_TEXT(application_columns, str), "voice_caller_id_lookup": int, **dates},
+        ["account_sid"],
+    )
+    _create_call_tables(database, dates)
+
+
+def _create_call_tables(database: sqlite_utils.Database, dates: Mapping[str, Any]) -> None:
+    call_texts = (
+        "sid",
+        "instance_id",
+        "account_sid",
+        "parent_call_sid",
+        "phone_number_sid",
+        "to",
+        "from",
+        "caller_name",
+        "forwarded_from",
+        "direction",
+        "status",
+        "cause",
+        "sip_call_id",
+        "price",
+        "price_unit",
+        "answered_by",
+        "api_version",
+        "conference_sid",
+        "codec",
+    )
+    call_integers = (
+        "sip_code",
+        "duration",
+        "ring_duration",
+        "muted",
+        "rx_packets",
+        "tx_packets",
+        "rx_lost",
+        "tx_lost",
+    )
+    call_reals = ("start_time", "answer_time", "end_time", "rx_jitter_ms", "rtt_ms", "mos")
+    _create(
+        database,
+        "calls",
+        "sid",
+        {**_TEXT(call_texts, str), **_TEXT(call_integers, int), **_TEXT(call_reals, float), **dates},
+        ["account_sid", "date_created"],
+        ["parent_call_sid"],
+    )
+    recording_columns = ("sid", "account_sid", "call_sid", "transcription", "api_version")
+    _create(
+        database,
+        "recordings",
+        "sid",
+        {**_TEXT(recording_columns, str), "duration": float, **dates},
+        ["account_sid", "date_created"],
+        ["call_sid"],
+    )
+    notification_columns = (
+        "sid",
+        "account_sid",
+        "call_sid",
+        "message_text",
+        "request_url",
+        "request_method",
+        "request_variables",
+        "response_headers",
+        "response_body",
+        "api_version",
+    )
+    _create(
+        database,
+        "notifications",
+        "sid",
+        {**_TEXT(notification_columns, str), "log": int, "error_code": int, "message_date": float, **dates},
+        ["account_sid", "date_created"],
+        ["call_sid"],
+    )
+    binding_columns = (
+        "aor",
+        "contact",
+        "client_sid",
+        "call_id",
+        "transport",
+        "remote_host",
+        "listener",
+        "user_agent",
+    )
+    numeric = {"cseq": int, "q": float, "expires_at": float, "remote_port": int, "refreshed_at": float}
+    _create(database, "bindings", ("aor", "contact"), {**_TEXT(binding_columns, str), **numeric})
+    journal = {"id": int, "call_sid": str, "at": float, "event": str, "fields": str}
+    _create(database, "journal", "id", journal, ["call_sid"])

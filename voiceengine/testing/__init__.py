@@ -1,0 +1,1 @@
+"""Public doubles for tests of applications and of the engine itself."""

@@ -191,8 +191,8 @@ async def test_workers_say_bye_and_are_gone_soon_after_the_engine_was_killed(wor
     number = await world.number(f"<Record/>{world.play(440, 12)}")
     calls = [await world.answered(number) for _ in range(5)]
     family = [*children(engine.pid), *engine.workers()]
-    busy = {worker_of(engine, call) for call in calls}
-    assert len(busy) == 2
+    # four fit into a worker; legs of the test before may still hold slots
+    assert len({worker_of(engine, call) for call in calls}) >= 2
     engine.kill()
     killed = now()
     byes = await together([call.over(within=2) for call in calls])

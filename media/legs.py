@@ -10,6 +10,7 @@ import attrs
 from media import protocol
 
 if TYPE_CHECKING:
+    from media.bridge import Bridge
     from media.link import WorkerLink
 
 
@@ -38,6 +39,14 @@ class LegListener(Protocol):
 
     def leg_recording_done(self, report: RecordingReport) -> None:
         """A recording ended."""
+        ...
+
+    def leg_reinvited(self, held: bool, code: int) -> None:
+        """A hold (or its end) was asked of the party: final code, 0 when there was none."""
+        ...
+
+    def leg_referred(self, code: int, notify_code: int, final: bool) -> None:
+        """News of a REFER; see `protocol.Referred`."""
         ...
 
     def leg_ended(self, report: EndReport) -> None:
@@ -96,6 +105,8 @@ class MediaLeg:
         self.worker = worker
         self.key = key
         self.listener: LegListener | None = None
+        self.bridge: Bridge | None = None
+        """The bridge it is in; kept by the bridge."""
         self.ended = False
 
     @property
@@ -169,8 +180,9 @@ class MediaLeg:
         silence_seconds: float,
         finish_keys: str,
         both: bool = False,
+        stereo: bool = False,
     ) -> None:
-        """Record the party (and, with `both`, what it is played) into a WAV file."""
+        """Record the party (and, with `both`, what it hears) into a WAV file; see `protocol.Record`."""
         self._send(
             protocol.Record,
             recording=recording.encode(),
@@ -180,7 +192,12 @@ class MediaLeg:
             silence_seconds=float(silence_seconds),
             finish_keys=finish_keys,
             both=both,
+            stereo=stereo,
         )
+
+    def pause_recording(self, recording: str, paused: bool) -> None:
+        """Let a recording pause, or go on."""
+        self._send(protocol.PauseRecording, recording=recording.encode(), paused=paused)
 
     def stop_recording(self, recording: str) -> None:
         """End a recording early."""
@@ -189,6 +206,18 @@ class MediaLeg:
     def reset(self) -> None:
         """Stop everything that plays or records."""
         self._send(protocol.Reset)
+
+    def mute(self, muted: bool) -> None:
+        """Silence what the party says."""
+        self._send(protocol.Mute, muted=muted)
+
+    def hold(self, held: bool) -> None:
+        """Put the party on hold, or take it off; the listener is told the outcome."""
+        self._send(protocol.Hold, held=held)
+
+    def refer(self, target: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """Ask the party to call somebody else; the listener is told what becomes of it."""
+        self._send(protocol.Refer, target=target, headers=[list(h) for h in headers])
 
     def abandon(self, code: int, phrase: str) -> None:
         """End a leg that the worker never took (its INVITE was refused); the listener is told."""

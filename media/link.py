@@ -29,6 +29,12 @@ class WorkerEvents(Protocol):
 
     def recording_done(self, key: bytes, report: Any) -> None: ...  # noqa: D102
 
+    def reinvited(self, key: bytes, held: bool, code: int) -> None: ...  # noqa: D102
+
+    def referred(self, key: bytes, code: int, notify_code: int, final: bool) -> None: ...  # noqa: D102
+
+    def link_closed(self, room: bytes, received: int, lost: int, concealed: int) -> None: ...  # noqa: D102
+
     def ended(self, key: bytes, report: Any) -> None: ...  # noqa: D102
 
     def failed(self, key: bytes, command: str, error: str) -> None: ...  # noqa: D102
@@ -89,6 +95,18 @@ class WorkerLink(Channel):
     @handles(protocol.RecordingDone)
     def _recording_done(self, key: bytes, recording: bytes, **rest: Any) -> None:
         self._events.recording_done(key, RecordingReport(recording=recording.decode(), **rest))
+
+    @handles(protocol.Reinvited)
+    def _reinvited(self, key: bytes, held: bool, code: int) -> None:
+        self._events.reinvited(key, held, code)
+
+    @handles(protocol.Referred)
+    def _referred(self, key: bytes, code: int, notify_code: int, final: bool) -> None:
+        self._events.referred(key, code, notify_code, final)
+
+    @handles(protocol.LinkClosed)
+    def _link_closed(self, room: bytes, received: int, lost: int, concealed: int) -> None:
+        self._events.link_closed(room, received, lost, concealed)
 
     @handles(protocol.LegEnded)
     def _ended(self, key: bytes, **rest: Any) -> None:

@@ -20,6 +20,11 @@ LEG_HEADER = "X-Engine-Leg"
 """Header of the INVITE that names the leg for the worker. Never leaves the machine."""
 
 
+def heard_path(path: str) -> str:
+    """The second file of a stereo recording: what the party heard."""
+    return path.removesuffix(".wav") + ".heard.wav"
+
+
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -149,7 +154,8 @@ class StopPlayback(_OneWay):
 class Record(_OneWay):
     """Record what the party says into a WAV file, after an optional beep (path, empty: none).
 
-    With `both`, what the party is played goes into the file as well.
+    With `both`, what the party hears (playbacks, its room) goes into the file as well; with `stereo` into a
+    second file of the same length, named `heard_path(path)`.
     """
 
     arguments = [
@@ -161,7 +167,14 @@ class Record(_OneWay):
         (b"silence_seconds", amp.Float()),
         (b"finish_keys", amp.Unicode()),
         (b"both", amp.Boolean()),
+        (b"stereo", amp.Boolean()),
     ]
+
+
+class PauseRecording(_OneWay):
+    """Let a recording pause, or go on; nothing is written meanwhile, and its file has no gap."""
+
+    arguments = [(b"key", amp.String()), (b"recording", amp.String()), (b"paused", amp.Boolean())]
 
 
 class StopRecording(_OneWay):
@@ -174,6 +187,76 @@ class Reset(_OneWay):
     """Stop all playbacks and recordings of a leg; only recordings report."""
 
     arguments = [(b"key", amp.String())]
+
+
+class Mute(_OneWay):
+    """Silence what the party says, for everybody and every recording, until told otherwise."""
+
+    arguments = [(b"key", amp.String()), (b"muted", amp.Boolean())]
+
+
+class Hold(_OneWay):
+    """Re-INVITE: put the party on hold (sendonly) or take it off (sendrecv); `Reinvited` follows."""
+
+    arguments = [(b"key", amp.String()), (b"held", amp.Boolean())]
+
+
+class Refer(_OneWay):
+    """Send REFER to the party; `Referred` follows, once for its final response and for each NOTIFY."""
+
+    arguments = [(b"key", amp.String()), (b"target", amp.Unicode()), (b"headers", _JSON)]
+
+
+class SetRoom(_OneWay):
+    """Say who is in a room of this worker, and how; replaces what was said of that room before.
+
+    `members` is a list of [key, speak, hear]: everybody who hears gets everybody else who speaks. `link` is
+    null, or [path, peer]: the unix datagram socket to bind, and the one at the other end; what arrives
+    there is heard in the room, and what is spoken in the room goes there. No members and no link: the
+    room is gone. A member that is not up yet joins when it is.
+    """
+
+    arguments = [(b"room", amp.String()), (b"members", _JSON), (b"link", _JSON)]
+
+
+class PlayRoom(_OneWay):
+    """Play WAV files, one after the other, once, to everybody in a room who hears."""
+
+    arguments = [(b"room", amp.String()), (b"paths", _JSON)]
+
+
+class SetMix(_OneWay):
+    """To the mixer: the links of a room; replaces what was said of that room before.
+
+    `path` is the socket to bind for the room, `peers` the sockets of its links: each gets the sum of what
+    all others send. No peers: the room is gone, and its recordings end.
+    """
+
+    arguments = [(b"room", amp.String()), (b"path", amp.Unicode()), (b"peers", _JSON)]
+
+
+class PlayMix(_OneWay):
+    """To the mixer: play WAV files, one after the other, once, into a room and its recordings."""
+
+    arguments = [(b"room", amp.String()), (b"paths", _JSON)]
+
+
+class RecordMix(_OneWay):
+    """To the mixer: record a room into a WAV file; `MixRecorded` follows at the end."""
+
+    arguments = [(b"room", amp.String()), (b"recording", amp.String()), (b"path", amp.Unicode())]
+
+
+class PauseMix(_OneWay):
+    """To the mixer: let a recording of a room pause, or go on."""
+
+    arguments = [(b"room", amp.String()), (b"recording", amp.String()), (b"paused", amp.Boolean())]
+
+
+class StopMix(_OneWay):
+    """To the mixer: end a recording of a room."""
+
+    arguments = [(b"room", amp.String()), (b"recording", amp.String())]
 
 
 class Quit(_OneWay):
@@ -288,3 +371,47 @@ class CommandFailed(_OneWay):
     """A command could not be carried out; for logs."""
 
     arguments = [(b"key", amp.String()), (b"command", amp.Unicode()), (b"error", amp.Unicode())]
+
+
+class Reinvited(_OneWay):
+    """A `Hold` was done: the final code of its re-INVITE, 0 when it could not be sent or was not answered."""
+
+    arguments = [(b"key", amp.String()), (b"held", amp.Boolean()), (b"code", amp.Integer())]
+
+
+class Referred(_OneWay):
+    """What became of a `Refer`.
+
+    `code` is the final code of the REFER (0: not answered), `notify_code` the code of the last NOTIFY (0:
+    none yet); `final`: nothing more follows.
+    """
+
+    arguments = [
+        (b"key", amp.String()),
+        (b"code", amp.Integer()),
+        (b"notify_code", amp.Integer()),
+        (b"final", amp.Boolean()),
+    ]
+
+
+class LinkClosed(_OneWay):
+    """The link of a room was closed: frames of 20 ms received, lost on the way, and made up for the bridge."""
+
+    arguments = [
+        (b"room", amp.String()),
+        (b"received", amp.Integer()),
+        (b"lost", amp.Integer()),
+        (b"concealed", amp.Integer()),
+    ]
+
+
+class MixRecorded(_OneWay):
+    """From the mixer: a recording of a room ended and its file is complete. `heard`: there was some sound."""
+
+    arguments = [
+        (b"room", amp.String()),
+        (b"recording", amp.String()),
+        (b"path", amp.Unicode()),
+        (b"seconds", amp.Float()),
+        (b"heard", amp.Boolean()),
+    ]

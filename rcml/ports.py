@@ -16,6 +16,7 @@ import attrs
 
 PlaybackId = NewType("PlaybackId", str)
 RecordingId = NewType("RecordingId", str)
+BranchId = NewType("BranchId", str)
 
 
 class CallStatus(enum.Enum):
@@ -91,6 +92,10 @@ class RecordSpec:
     finish_keys: str
     """Keys that end the recording; empty: none."""
     beep: bool
+    both: bool = False
+    """Also record what the party hears (a bridge)."""
+    stereo: bool = False
+    """With `both`: the party on the left channel, what it hears on the right one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -165,7 +170,103 @@ class Ended:
     cause: str = ""
 
 
-LegEvent = DigitPressed | PlaybackFinished | PlaybackFailed | RecordingFinished | TimerFired | Ended
+@attrs.frozen(kw_only=True)
+class BranchInfo:
+    """What is known of a dialed leg; what an action is told of it."""
+
+    branch: BranchId
+    call_sid: str
+    status: CallStatus = CallStatus.QUEUED
+    """Its call status; terminal once it ended."""
+    ring_seconds: int = 0
+    """From its creation to its answer, or to its end."""
+    talk_seconds: int = 0
+    """From its answer to its end (or to now); 0 when never answered."""
+    sip: bool = False
+    """Whether a Sip noun (or Uri) made it; only then the SIP facts below are told."""
+    sip_call_id: str = ""
+    sip_code: int = 0
+    """Final code of its INVITE, 0 while there is none."""
+    sip_headers: Mapping[str, str] = attrs.field(factory=dict)
+    """`X-...` headers of the final response (or of the BYE)."""
+
+
+@attrs.frozen(kw_only=True)
+class BranchRinging:
+    """A dialed leg is being alerted. `early_media`: it sends audio already, which can be bridged."""
+
+    branch: BranchId
+    early_media: bool = False
+
+
+@attrs.frozen
+class BranchAnswered:
+    """A dialed leg answered, and its media flow. It waits for `Dialer.prepare`."""
+
+    branch: BranchId
+
+
+@attrs.frozen
+class BranchReady:
+    """A dialed leg got its digits and passed its screening; it may be bridged."""
+
+    branch: BranchId
+
+
+@attrs.frozen
+class BranchRefused:
+    """The screening of a dialed leg refused the call; the leg is being ended by the dialer."""
+
+    branch: BranchId
+
+
+@attrs.frozen
+class BranchEnded:
+    """A dialed leg is over; the last event of a branch."""
+
+    info: BranchInfo
+
+
+@attrs.frozen
+class BranchMoved:
+    """A dialed leg was taken away (transfer, live modification); the last event of a branch."""
+
+    info: BranchInfo
+
+
+class ConferenceEnd(enum.Enum):
+    """Why a participant is no longer in a conference."""
+
+    ENDED = "ended"
+    """The room ended."""
+    REMOVED = "removed"
+    """This participant was removed."""
+    FAILED = "failed"
+    """Its wait music or document is invalid."""
+
+
+@attrs.frozen
+class ConferenceLeft:
+    """The leg was taken out of its conference, and lives on."""
+
+    end: ConferenceEnd
+
+
+LegEvent = (
+    DigitPressed
+    | PlaybackFinished
+    | PlaybackFailed
+    | RecordingFinished
+    | TimerFired
+    | BranchRinging
+    | BranchAnswered
+    | BranchReady
+    | BranchRefused
+    | BranchEnded
+    | BranchMoved
+    | ConferenceLeft
+    | Ended
+)
 
 
 class LegEnded(Exception):
@@ -248,6 +349,228 @@ class Leg(Protocol):
 
     async def next_event(self) -> LegEvent:
         """Take the next event from the mailbox, waiting for it if need be. Never raises LegEnded."""
+        ...
+
+    async def hold(self, music: Sequence[Prompt]) -> int:
+        """Put the party on hold (re-INVITE, sendonly); it hears `music` without end, or silence.
+
+        Returns:
+            The final SIP code of the re-INVITE (200: held), 0 when the party did not answer it.
+
+        Raises:
+            LegEnded: the leg ended meanwhile.
+        """
+        ...
+
+    async def resume(self) -> int | None:
+        """Take the party off hold (re-INVITE, sendrecv).
+
+        Returns:
+            As `hold`; None when the party was not held by `hold`.
+
+        Raises:
+            LegEnded: the leg ended meanwhile.
+        """
+        ...
+
+    async def refer(self, target: str, headers: Sequence[tuple[str, str]] = ()) -> ReferResult:
+        """Ask the party to call somebody else (SIP REFER, RFC 3515), and wait for what it tells of that.
+
+        A party that ends the call after a successful transfer ends the wait as well: the result is then
+        what was told last.
+
+        Args:
+            target: SIP URI.
+            headers: `X-...` headers of the REFER.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class ReferResult:
+    """What became of a REFER."""
+
+    code: int
+    """Final SIP code of the REFER, 0 when it was not answered."""
+    notify_code: int = 0
+    """The last SIP code that a NOTIFY reported of the new call, 0: none came."""
+
+
+# ---------------------------------------------------------------- dialing
+
+
+class TargetKind(enum.Enum):
+    """What a noun of Dial names."""
+
+    NUMBER = "number"
+    CLIENT = "client"
+    SIP = "sip"
+
+
+CALL_EVENTS = frozenset({"initiated", "ringing", "answered", "completed"})
+"""Events of a `statusCallback` of Number, Client, Sip and Uri."""
+
+CONFERENCE_EVENTS = frozenset({"start", "end", "join", "leave", "mute", "hold", "speaker"})
+"""Events of a `statusCallback` of Conference."""
+
+
+@attrs.frozen(kw_only=True)
+class CallbackSpec:
+    """A `statusCallback`: an absolute URL, a method, and the events that are told."""
+
+    url: str
+    method: str = "POST"
+    events: frozenset[str] = frozenset()
+
+
+@attrs.frozen(kw_only=True)
+class Screening:
+    """The `url` of a noun: a document that runs on the dialed leg before it is bridged."""
+
+    url: str
+    """Absolute."""
+    method: str = "POST"
+    seconds: float = 60.0
+    """Longest time it may take."""
+
+
+@attrs.frozen(kw_only=True)
+class DialTarget:
+    """One noun of a Dial."""
+
+    kind: TargetKind
+    address: str
+    """A number, the login of a client, or a `sip:`/`sips:` URI without its headers."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Headers of the INVITE; names begin with `X-`."""
+    username: str = ""
+    """Digest credentials for a peer that asks; empty: the dialer's default."""
+    password: str = attrs.field(default="", repr=False)
+    callback: CallbackSpec | None = None
+    screening: Screening | None = None
+    send_digits: str = ""
+    """Keys sent after the answer and before the bridge (`0-9*#ABCD`, `w` = 0.5 s)."""
+
+
+class DialError(Exception):
+    """A target that cannot be called.
+
+    Args:
+        message: a sentence for the owner of the application.
+        code: of the notification.
+    """
+
+    def __init__(self, message: str, *, code: int = 11008) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class Dialer(Protocol):
+    """Calls other parties for a leg and joins them with it; one per call.
+
+    What happens to the dialed legs comes as `Branch...` events from the mailbox of the caller's leg.
+    """
+
+    async def dial(
+        self, target: DialTarget, *, caller_id: str | None = None, caller_name: str | None = None
+    ) -> Sequence[BranchInfo]:
+        """Start calling a target.
+
+        Args:
+            target: whom.
+            caller_id: user part of From; None: the caller's own.
+            caller_name: display name of From; None: the caller's own.
+
+        Returns:
+            One entry for each leg (a client may have several devices).
+
+        Raises:
+            DialError: it cannot be called; nothing was started.
+            LegEnded: the caller left meanwhile.
+        """
+        ...
+
+    def prepare(self, branch: BranchId) -> None:
+        """Send an answered leg its digits and screen it; BranchReady or BranchRefused follows.
+
+        A leg that ends meanwhile (or is refused) brings BranchEnded.
+        """
+        ...
+
+    def bridge(self, branch: BranchId, *, early: bool = False) -> None:
+        """Let caller and dialed leg hear each other; `early`: the caller hears the ringing leg's audio."""
+        ...
+
+    def relay_digit(self, branch: BranchId, digit: str) -> None:
+        """Send a key of the caller on to a bridged leg."""
+        ...
+
+    def end(self, branch: BranchId, reason: str = "") -> None:
+        """End a dialed leg: CANCEL while it rings, BYE after. BranchEnded follows."""
+        ...
+
+    def cancel(self, branch: BranchId, status: CallStatus) -> None:
+        """CANCEL a ringing leg whose final status shall be `status` (no-answer, canceled)."""
+        ...
+
+    def info(self, branch: BranchId) -> BranchInfo:
+        """What is known of a branch of this call, also after its end."""
+        ...
+
+    def close(self) -> None:
+        """The Dial is over: end what still lives of its legs. No events of them follow."""
+        ...
+
+
+# ---------------------------------------------------------------- conferences
+
+
+@attrs.frozen(kw_only=True)
+class ConferenceSpec:
+    """The Conference noun of a Dial."""
+
+    name: str
+    muted: bool = False
+    beep: bool = True
+    start_on_enter: bool = True
+    end_on_exit: bool = False
+    wait_url: str | None = None
+    """What a waiting participant hears: None the built-in music, empty silence, else an absolute URL."""
+    wait_method: str = "POST"
+    max_participants: int = 40
+    record: bool = False
+    """Record the room, when this participant starts it."""
+    callback: CallbackSpec | None = None
+
+
+class ConferenceFull(Exception):
+    """The room holds as many participants as it may."""
+
+
+class Conferences(Protocol):
+    """Joins a leg with a conference; one per call."""
+
+    async def join(self, spec: ConferenceSpec) -> str:
+        """Enter a conference, which is made when there is none of that name; `ConferenceLeft` may follow.
+
+        Wait music, mute, hold and beeps are not the caller's business.
+
+        Returns:
+            Sid of the conference.
+
+        Raises:
+            ConferenceFull: there is no room.
+            LegEnded: the leg ended meanwhile.
+        """
+        ...
+
+    async def leave(self) -> StoredRecording | None:
+        """Leave the conference (also after ConferenceLeft, and after the leg's end).
+
+        Returns:
+            The recording of the room, when this participant's leaving ended it and it was recorded.
+        """
         ...
 
 
@@ -406,3 +729,7 @@ class Ports:
     fetcher: Fetcher
     prompts: Prompts
     records: Records
+    dialer: Dialer | None = None
+    """None: this leg cannot dial; Dial is then skipped with warning 11001."""
+    conferences: Conferences | None = None
+    """None: this leg cannot enter a conference."""

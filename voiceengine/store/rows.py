@@ -8,7 +8,7 @@ from typing import Literal
 
 import attrs
 
-SidPrefix = Literal["AC", "CA", "PN", "CL", "RE", "NO", "AP", "OR", "ID", "SM", "CF", "TR"]
+SidPrefix = Literal["AC", "CA", "PN", "CL", "RE", "NO", "AP", "OR", "ID", "SM", "CF", "TR", "RF"]
 
 API_VERSION = "2012-04-24"
 
@@ -159,6 +159,10 @@ class CallRow:
     api_version: str = API_VERSION
     conference_sid: str | None = None
     muted: bool = False
+    on_hold: bool = False
+    start_conference_on_enter: bool | None = None
+    end_conference_on_exit: bool | None = None
+    beep: bool | None = None
     codec: str | None = None
     rx_packets: int | None = None
     tx_packets: int | None = None
@@ -173,14 +177,55 @@ class CallRow:
 
 
 @attrs.frozen(kw_only=True)
+class ConferenceRow:
+    """A conference: one row for each time that a room was open."""
+
+    sid: str
+    account_sid: str
+    friendly_name: str
+    """Name of the room."""
+    status: str = "RUNNING_MODERATOR_ABSENT"
+    """RUNNING_MODERATOR_ABSENT, RUNNING_MODERATOR_PRESENT or COMPLETED."""
+    api_version: str = API_VERSION
+    date_created: float = attrs.field(factory=now)
+    date_updated: float = attrs.field(factory=now)
+
+
+@attrs.frozen(kw_only=True)
+class ReferRow:
+    """One executed Refer."""
+
+    sid: str
+    account_sid: str
+    org_sid: str
+    call_sid: str
+    from_: str
+    """Column `from`: who was asked to call somebody else."""
+    to: str
+    """Target of the transfer."""
+    call_status: str | None = None
+    """completed, busy, no-answer, failed or canceled, from NOTIFY; None when none came."""
+    refer_sip_response_code: int | None = None
+    notify_sip_response_code: int | None = None
+    api_version: str = API_VERSION
+    date_created: float = attrs.field(factory=now)
+    date_updated: float = attrs.field(factory=now)
+
+
+@attrs.frozen(kw_only=True)
 class RecordingRow:
     """A recording; its file is `<sid>.wav` in the recordings folder."""
 
     sid: str
     account_sid: str
     call_sid: str
+    conference_sid: str | None = None
+    """Of a recorded conference; `call_sid` is then that of the participant who started it."""
+    status: str = "completed"
+    """in-progress, paused or completed."""
+    channels: int = 1
     duration: float
-    """Seconds."""
+    """Seconds; 0 while it goes on."""
     transcription: str | None = None
     """None: not asked for; otherwise a state, `not-configured` when no engine exists."""
     api_version: str = API_VERSION

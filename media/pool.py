@@ -10,56 +10,40 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections import Counter, deque
-from typing import Any
+import socket
+from collections import Counter
+from typing import Any, cast
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from media import protocol
-from media.legs import EndReport, LegListener, MediaLeg, RecordingReport
+from media.bridge import Bridge, BridgeListener
+from media.bridges import Bridges
+from media.legs import EndReport, MediaLeg, RecordingReport
 from media.link import WorkerLink
+from media.news import News
+from media.placement import Placement
 from media.spawner import Spawner
+from media.watchdog import START_SECONDS, Watchdog
+from media.worker_events import Events
+from media.worker_record import Worker
+
+__all__ = ["EndReport", "MediaLeg", "NoCapacity", "Pool", "PoolConfig", "RecordingReport"]
 
 log = Logger()
 
-RATE_WINDOW = 0.5
-"""Seconds; a socket that pjsip closed can be used again only after that."""
 SETTLE_SECONDS = 0.05
 """A slot is taken again only when the answer to the worker's BYE has certainly reached it."""
-PING_SECONDS = 2.0
-MISSES = 3
-START_SECONDS = 5.0
 KEEP_SECONDS = 1.0
+"""How long workers may take to say goodbye when the pool stops."""
 MAX_RECYCLE_LEGS = 10_000
 """A worker that served so many legs is replaced: its memory does not shrink."""
 
 
 class NoCapacity(Exception):
     """Every leg the pool may hold is in use."""
-
-
-@attrs.define(eq=False)
-class Worker:
-    """A worker process as the pool sees it."""
-
-    number: int
-    slice_number: int
-    pid: int = 0
-    sip_port: int = 0
-    link: WorkerLink | None = None
-    ready: bool = False
-    retired: bool = False
-    used: bool = False
-    taken: int = 0
-    """Slots in use, with those that are about to be free."""
-    served: int = 0
-    idle_since: float = 0.0
-    born: float = 0.0
-    misses: int = 0
-    legs: dict[bytes, MediaLeg] = attrs.field(factory=dict)
-    starts: deque[float] = attrs.field(factory=deque)
 
 
 @attrs.frozen(kw_only=True)
@@ -89,9 +73,18 @@ class Pool:
         self._workers: dict[int, Worker] = {}
         self._slices: list[int] = []
         self._number = 0
-        self._waiting: deque[Deferred[None]] = deque()
+        self._news = News(reactor)
         self._stopping = False
-        self._timer: Any = None
+        self._bridges = Bridges(reactor, self._spawn_mixer)
+        self._watchdog = Watchdog(
+            reactor,
+            workers=self._workers.values,
+            quit_worker=self._quit,
+            kill=self._kill,
+            spares=config.spare_workers,
+            idle_seconds=config.idle_seconds,
+        )
+        self._placement = Placement(0, config.start_rate)
         self.capacity = 0
         self.max_workers = 0
         self.legs = 0
@@ -107,6 +100,7 @@ class Pool:
             RuntimeError: no worker can be started.
         """
         self.capacity = await self._spawner.start()
+        self._placement = Placement(self.capacity, self._config.start_rate)
         low, high = self._config.rtp_ports
         wanted = math.ceil(self._config.max_legs / self.capacity) + self._config.spare_workers
         # each call has two ports; as many again, because ports rest after use
@@ -124,38 +118,44 @@ class Pool:
         self._slices = list(range(self.max_workers - 1, -1, -1))
         self._refill()
         await self._one_ready()
-        self._timer = self._reactor.callLater(PING_SECONDS, self._watch)
+        self._watchdog.start()
 
     async def _one_ready(self) -> None:
         deadline = self._reactor.seconds() + START_SECONDS
         while not any(w.ready for w in self._workers.values()):
             if self._reactor.seconds() > deadline:
                 raise RuntimeError("no media worker became ready")
-            await self._change(0.5)
+            await self._news.wait(0.5)
 
     async def stop(self) -> None:
         """End all workers and the zygote; legs that are up get BYE."""
         self._stopping = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self._watchdog.stop()
+        self._bridges.stop()
         for worker in list(self._workers.values()):
             if worker.link is not None:
                 worker.link.tell(protocol.Quit)
         deadline = self._reactor.seconds() + KEEP_SECONDS
-        while self._workers and self._reactor.seconds() < deadline:
-            await self._change(0.1)
+        while (self._workers or self._bridges.mixer.running) and self._reactor.seconds() < deadline:
+            await self._news.wait(0.1)
         self._spawner.stop()
         for worker in list(self._workers.values()):
             self._kill(worker)
+        self._bridges.remove_folder()
 
     # -------------------------------------------------------------- slots
 
-    async def reserve(self, key: bytes, *, wait: float = 2.0) -> MediaLeg:
+    async def reserve(
+        self, key: bytes, *, wait: float = 2.0, near: MediaLeg | None = None, keep: int = 0
+    ) -> MediaLeg:
         """Take a slot for a leg; waits while a worker is being started.
 
         Args:
             key: name of the leg, unique among live legs.
             wait: longest wait, seconds.
+            near: take a slot in the worker of this leg, when one is free there or kept for it.
+            keep: the leg will probably need so many others near it: hold slots for them, until it ends, uses
+                them, or `unkeep` is called. They are taken away when there is no other place for a call.
 
         Raises:
             NoCapacity: the pool is full.
@@ -164,31 +164,40 @@ class Pool:
         while True:
             if self._stopping or self.legs >= self._config.max_legs:
                 raise NoCapacity
-            worker = self._choose()
-            if worker is not None:
-                return self._take(worker, key)
-            self._refill()
             left = deadline - self._reactor.seconds()
+            worker = self._choose(near, keep, hurry=left <= 0)
+            if worker is not None:
+                return self._take(worker, key, keep)
+            self._refill()
             if left <= 0 or not self._workers:
                 raise NoCapacity
-            await self._change(min(left, 0.1))
+            await self._news.wait(min(left, 0.1))
 
-    def _choose(self) -> Worker | None:
-        now = self._reactor.seconds()
-        best: Worker | None = None
-        for worker in self._workers.values():
-            if not worker.ready or worker.retired or worker.taken >= self.capacity:
-                continue
-            if best is not None and (worker.taken, worker.used) <= (best.taken, best.used):
-                continue
-            starts = worker.starts
-            while starts and now - starts[0] > RATE_WINDOW:
-                starts.popleft()
-            if len(starts) < self._config.start_rate:
-                best = worker
-        return best
+    def _choose(self, near: MediaLeg | None, keep: int, *, hurry: bool) -> Worker | None:
+        """The best place there is; when better ones can come, only the best, unless it is urgent."""
+        workers, now = self._workers.values(), self._reactor.seconds()
+        if near is not None and (found := self._placement.near(near, workers, now)):
+            return found
+        found = self._placement.choose(workers, now, room=1 + min(keep, self.capacity - 1))
+        if found is not None or (self._growing and not hurry and keep):
+            return found
+        if keep and (found := self._placement.choose(workers, now)):
+            return found
+        if self._growing and not hurry:
+            return None
+        return self._placement.give_away(workers, now)
 
-    def _take(self, worker: Worker, key: bytes) -> MediaLeg:
+    @property
+    def _growing(self) -> bool:
+        """Whether there can be another worker soon."""
+        return bool(self._slices) or any(not worker.ready for worker in self._workers.values())
+
+    def unkeep(self, leg: MediaLeg) -> None:
+        """Give up the slots that are kept for a leg."""
+        if cast(Worker, leg.worker).kept.pop(leg, None):
+            self._news.happened()
+
+    def _take(self, worker: Worker, key: bytes, keep: int) -> MediaLeg:
         worker.starts.append(self._reactor.seconds())
         worker.taken += 1
         worker.served += 1
@@ -196,6 +205,7 @@ class Pool:
         self.legs += 1
         leg = MediaLeg(self, worker, key)
         worker.legs[key] = leg
+        self._placement.keep(leg, worker, keep)
         if worker.served >= MAX_RECYCLE_LEGS:
             worker.retired = True
         self._refill()
@@ -210,7 +220,10 @@ class Pool:
             return
         leg.ended = True
         self.legs -= 1
-        worker = leg.worker
+        if leg.bridge is not None:
+            leg.bridge.remove(leg)
+        worker = cast(Worker, leg.worker)
+        self.unkeep(leg)
         worker.legs.pop(leg.key, None)
         self._reactor.callLater(max(SETTLE_SECONDS, busy), self._free, worker)
 
@@ -220,7 +233,7 @@ class Pool:
             worker.idle_since = self._reactor.seconds()
             if worker.retired:
                 self._quit(worker)
-        self._changed()
+        self._news.happened()
 
     # -------------------------------------------------------------- workers
 
@@ -257,18 +270,23 @@ class Pool:
             log.error("worker_not_started reason={reason}", reason=str(error))
             return
         self._workers[worker.number] = worker
-        worker.link = WorkerLink(lambda: self._link_lost(worker), _Events(self, worker))
+        worker.link = WorkerLink(lambda: self._link_lost(worker), Events(self, worker))
         factory = worker.link.as_factory()
         with control:
             self._reactor.adoptStreamConnection(control.fileno(), control.family, factory)
 
+    def _spawn_mixer(self) -> tuple[int, socket.socket]:
+        self._number += 1
+        return self._number, self._spawner.spawn_mixer(self._number)
+
     def worker_started(self, number: int, pid: int) -> None:
-        """The zygote has forked a worker."""
+        """The zygote has forked a worker, or the mixer."""
+        self._bridges.mixer.started(number, pid)
         if number in self._workers:
             self._workers[number].pid = pid
 
     def worker_exited(self, pid: int, status: int) -> None:
-        """A worker process is gone."""
+        """A process is gone."""
         if status != 0 and not self._stopping:
             log.warn("worker_exited pid={pid} status={status}", pid=pid, status=status)
         for worker in list(self._workers.values()):
@@ -279,7 +297,7 @@ class Pool:
         """A worker can take legs."""
         worker.pid, worker.sip_port, worker.ready = pid, sip_port, True
         worker.idle_since = self._reactor.seconds()
-        self._changed()
+        self._news.happened()
 
     def zygote_lost(self) -> None:
         """Start another zygote; the workers of the old one go on."""
@@ -303,6 +321,7 @@ class Pool:
         worker.ready = False
         if worker.link is not None:
             worker.link.close()
+            worker.link = None  # nothing must be told to it
         lost = list(worker.legs.values())
         if lost or not (worker.retired or self._stopping):
             self.deaths += 1
@@ -315,7 +334,7 @@ class Pool:
                 ),
             )
         self._refill()
-        self._changed()
+        self._news.happened()
 
     def leg_ended(self, leg: MediaLeg, report: EndReport) -> None:
         """A leg is over: free its slot and tell its listener."""
@@ -338,51 +357,20 @@ class Pool:
                 pass
         self._gone(worker)
 
-    # -------------------------------------------------------------- watching
+    # -------------------------------------------------------------- bridges
 
-    def _watch(self) -> None:
-        self._timer = self._reactor.callLater(PING_SECONDS, self._watch)
-        now = self._reactor.seconds()
-        idle = [w for w in self._workers.values() if w.ready and not w.retired and w.taken == 0]
-        # fresh ones are the better reserve: their clocks do not run
-        idle.sort(key=lambda w: w.used)
-        for worker in idle[self._config.spare_workers :]:
-            if now - worker.idle_since >= self._config.idle_seconds:
-                self._quit(worker)
-        for worker in list(self._workers.values()):
-            if not worker.ready and now - worker.born > START_SECONDS:
-                log.error("worker_not_ready pid={pid}", pid=worker.pid)
-                self._kill(worker)
-                continue
-            if worker.legs and worker.link is not None:
-                if worker.misses >= MISSES:
-                    log.error("worker_hangs pid={pid} legs={legs}", pid=worker.pid, legs=len(worker.legs))
-                    self._kill(worker)
-                    continue
-                worker.misses += 1
-                answer = worker.link.ping()
-                answer.addCallbacks(lambda _, w=worker: setattr(w, "misses", 0), lambda _: None)
+    def new_bridge(self, listener: BridgeListener | None = None) -> Bridge:
+        """A bridge without members; it lasts until it is closed or the pool stops."""
+        return self._bridges.new(listener)
 
-    def _changed(self) -> None:
-        """Let one waiter look again (it lets the next one look when it leaves a slot)."""
-        waiting, self._waiting = self._waiting, deque()
-        for waiter in waiting:
-            if not waiter.called:
-                waiter.callback(None)
+    def link_closed(self, lost: int, concealed: int) -> None:
+        """The link of a room was closed; frames of 20 ms."""
+        self._bridges.link_closed(lost, concealed)
 
-    async def _change(self, seconds: float) -> None:
-        """Wait until something changed, at most `seconds`."""
-        waiter: Deferred[None] = Deferred()
-        self._waiting.append(waiter)
-        timer = self._reactor.callLater(seconds, lambda: None if waiter.called else waiter.callback(None))
-        try:
-            await waiter
-        finally:
-            if timer.active():
-                timer.cancel()
+    # -------------------------------------------------------------- counting
 
     def counts(self) -> dict[str, int]:
-        """Counts for metrics."""
+        """Counts for metrics; `frames_` are frames of 20 ms on links that were closed."""
         ready = [w for w in self._workers.values() if w.ready]
         return {
             "workers": len(ready),
@@ -391,7 +379,9 @@ class Pool:
             "slots": len(ready) * self.capacity,
             "slots_used": sum(w.taken for w in ready),
             "legs": self.legs,
+            "slots_kept": sum(w.held - w.taken for w in ready),
             "deaths": self.deaths,
+            **self._bridges.counts(),
         }
 
     @property
@@ -402,55 +392,3 @@ class Pool:
     def pids(self) -> dict[int, int]:
         """Process id of each ready worker -> its legs (for operations and tests)."""
         return {w.pid: len(w.legs) for w in self._workers.values() if w.ready}
-
-
-class _Events:
-    """What a worker tells, on its way to the listeners of its legs."""
-
-    def __init__(self, pool: Pool, worker: Worker) -> None:
-        self._pool = pool
-        self._worker = worker
-
-    def _listener(self, key: bytes) -> LegListener | None:
-        leg = self._worker.legs.get(key)
-        return leg.listener if leg is not None else None
-
-    def ready(self, pid: int, sip_port: int) -> None:
-        self._pool.worker_ready(self._worker, pid, sip_port)
-
-    def incoming(self, key: bytes) -> None:
-        if listener := self._listener(key):
-            listener.leg_incoming()
-
-    def progress(self, key: bytes, code: int, phrase: str, headers: list[list[str]]) -> None:
-        if listener := self._listener(key):
-            listener.leg_progress(code, phrase, headers)
-
-    def media(self, key: bytes, codec: str, held: bool) -> None:
-        if listener := self._listener(key):
-            listener.leg_media(codec, held)
-
-    def digit(self, key: bytes, digit: str, method: str) -> None:
-        if listener := self._listener(key):
-            listener.leg_digit(digit, method)
-
-    def playback_done(self, key: bytes, playback: str, error: str) -> None:
-        if listener := self._listener(key):
-            listener.leg_playback_done(playback, error)
-
-    def recording_done(self, key: bytes, report: RecordingReport) -> None:
-        if listener := self._listener(key):
-            listener.leg_recording_done(report)
-
-    def ended(self, key: bytes, report: EndReport) -> None:
-        leg = self._worker.legs.get(key)
-        if leg is not None:
-            self._pool.leg_ended(leg, report)
-
-    def failed(self, key: bytes, command: str, error: str) -> None:
-        log.warn(
-            "media_command_failed leg={leg} command={command} error={error}",
-            leg=key.decode("ascii", "replace"),
-            command=command,
-            error=error,
-        )

@@ -1,4 +1,4 @@
-"""The engine's side of the zygote: starts it, asks it for workers, hears of their ends."""
+"""The engine's side of the zygote: starts it, asks it for workers and the mixer, hears of their ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = Logger()
 
 
 class SpawnListener(Protocol):
-    """Who hears what becomes of workers."""
+    """Who hears what becomes of workers and of the mixer."""
 
     def worker_started(self, number: int, pid: int) -> None:
         """The process exists."""
@@ -97,10 +97,22 @@ class Spawner:
         Raises:
             OSError: the zygote is not there.
         """
+        return self._ask(number, "worker", config)
+
+    def spawn_mixer(self, number: int) -> socket.socket:
+        """Ask for a mixer; returns the engine's end of its control connection.
+
+        Raises:
+            OSError: the zygote is not there.
+        """
+        return self._ask(number, "mixer", None)
+
+    def _ask(self, number: int, kind: str, config: WorkerConfig | None) -> socket.socket:
         if self._socket is None:
             raise OSError("the zygote is not running")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        message = json.dumps({"spawn": number, "config": attrs.asdict(config)}).encode()
+        values = attrs.asdict(config) if config is not None else {}
+        message = json.dumps({"spawn": number, "kind": kind, "config": values}).encode()
         try:
             socket.send_fds(self._socket, [message], [theirs.fileno()])
         except OSError:

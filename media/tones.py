@@ -27,6 +27,12 @@ DTMF_FREQUENCIES: dict[str, tuple[float, float]] = {
 """Key -> low and high frequency, Hz (ITU-T Q.23)."""
 
 
+MUSIC_SECONDS = 25.6
+"""Length of the hold music."""
+RINGING_SECONDS = 6.0
+"""Length of one period of ringback."""
+
+
 @attrs.frozen(kw_only=True)
 class Assets:
     """The files of `ensure_assets`: 8 kHz, mono, 16-bit WAV."""

@@ -1,11 +1,12 @@
-"""The zygote: a small process that has imported what workers need, and forks them.
+"""The zygote: a small process that has imported what workers and the mixer need, and forks them.
 
 Forking costs a few milliseconds and shares the memory of the imports. The zygote has no reactor, no
 threads and no endpoint of its own, since none of these survives a fork.
 
 It is started with the number of a connected SOCK_SEQPACKET socket. Each message is a JSON object:
 
-- to the zygote: `{"spawn": ID, "config": {...}}` with the worker's end of its control connection;
+- to the zygote: `{"spawn": ID, "kind": "worker", "config": {...}}` with the worker's end of its control
+  connection; or `"kind": "mixer"`, whose config is empty;
 - from the zygote: `{"capacity": N}` once, `{"started": ID, "pid": P}`, `{"exit": P, "status": S}`
   (S as of `os.waitstatus_to_exitcode`: negative for a signal).
 
@@ -33,6 +34,7 @@ def _preload() -> None:
     import twisted.internet.unix
     import twisted.protocols.amp  # noqa: F401
 
+    import media.mixer.main
     import media.worker.main  # noqa: F401
 
     if "twisted.internet.reactor" in sys.modules:
@@ -83,24 +85,29 @@ class Zygote:
         except OSError:
             os._exit(0)
 
-    def _spawn(self, number: int, config: dict[str, Any], fd: int) -> None:
+    def _spawn(self, number: int, kind: str, config: dict[str, Any], fd: int) -> None:
         pid = os.fork()
         if pid == 0:
-            self._become_worker(config, fd)
+            self._become(kind, config, fd)
         os.close(fd)
         self._tell(started=number, pid=pid)
 
-    def _become_worker(self, config: dict[str, Any], fd: int) -> None:
+    def _become(self, kind: str, config: dict[str, Any], fd: int) -> None:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._control.close()
             os.close(self._wake_reader)
             os.close(self._wake_writer)
-            from media.protocol import WorkerConfig
-            from media.worker.main import run
+            if kind == "mixer":
+                from media.mixer.main import run as run_mixer
 
-            run(fd, WorkerConfig(**config))
+                run_mixer(fd)
+            else:
+                from media.protocol import WorkerConfig
+                from media.worker.main import run
+
+                run(fd, WorkerConfig(**config))
         finally:
             os._exit(1)
 
@@ -141,7 +148,7 @@ class Zygote:
                 if not data:
                     return
                 message = json.loads(data)
-                self._spawn(message["spawn"], message["config"], fds[0])
+                self._spawn(message["spawn"], message["kind"], message["config"], fds[0])
 
 
 def main() -> None:

@@ -222,6 +222,19 @@ def url(xml: str, *, doc: str, shown: str = "", source: str = "") -> Attribute[s
     )
 
 
+def text(
+    xml: str,
+    *,
+    doc: str,
+    kind: str = "text",
+    allowed: str = "any text",
+    shown: str = "",
+    source: str = "",
+) -> Attribute[str]:
+    """Declare any text; absent: empty."""
+    return Attribute(xml, str, "", kind=kind, allowed=allowed, doc=doc, shown=shown, source=source)
+
+
 def keys(xml: str, default: str, pattern: str, *, allowed: str, doc: str, code: int | None) -> Attribute[str]:
     """Declare a set of keys that matches a regular expression."""
     compiled = re.compile(pattern, re.ASCII)

@@ -41,6 +41,12 @@ class InterpreterSettings:
     """URL schemes a document may name."""
     hang_up_at_end: bool = True
     """End the call at the end of the document; False leaves that to the one who started the flow."""
+    only_verbs: frozenset[str] | None = None
+    """Verbs that are run, others are passed over (wait documents, announcements); None: all are."""
+    refused_verbs: frozenset[str] = frozenset()
+    """Verbs that must not be reached: the flow fails and the call is ended (screening)."""
+    ringing: Prompt | None = None
+    """What a caller hears, again and again, while a Dial rings; None: silence."""
 
 
 class HangUpError(Exception):

@@ -23,6 +23,7 @@ __all__ = ["Interpreter", "InterpreterSettings", "Outcome", "OutcomeKind", "Sour
 
 SETUP_PROBLEM = "Problem to setup the call"
 REASON_SWITCHES = "Too_many_document_switches"
+REASON_VERB = "Verb_not_allowed"
 
 
 @attrs.frozen(kw_only=True)
@@ -37,17 +38,22 @@ class Source:
     fallback_url: str | None = None
     fallback_method: str = "POST"
     text: str | None = None
+    extra: tuple[tuple[str, str], ...] = ()
+    """Parameters of the first request beyond the standard ones (a screening, a transfer)."""
+    parameters: tuple[tuple[str, str], ...] | None = None
+    """What the first request carries in place of the standard parameters; None: those."""
 
 
 class OutcomeKind(enum.Enum):
     """How a flow ended."""
 
     ENDED = "ended"
-    """The last document was run to its end."""
+    """The last document was run to its end; with `hang_up_at_end=False` the call goes on."""
     HUNG_UP = "hung-up"
-    """A Hangup (or a Reject of an answered call)."""
+    """A Hangup, a Reject of an answered call, or the time limit of a Dial."""
     REJECTED = "rejected"
     FAILED = "failed"
+    """A document, a prompt or a URL was not obtained, or a verb was reached that may not be."""
     CALLER_LEFT = "caller-left"
 
 
@@ -108,7 +114,9 @@ class Interpreter:
 
     async def _first(self, source: Source) -> Loaded:
         if source.text is None:
-            return await self._load(self._request(source.url, source.method, []))
+            request = self._request(source.url, source.method, [])
+            parameters = request.parameters if source.parameters is None else source.parameters
+            return await self._load(attrs.evolve(request, parameters=(*parameters, *source.extra)))
         try:
             return self._loader.read_text(source.text, source.url)
         except LoadError as error:
@@ -164,8 +172,8 @@ class Interpreter:
         )
         for element in self._verbs(loaded.document):
             cls = rcml.verbs.VERBS[element.name]
-            if self._after_end and not cls.after_end:
-                flow.journal("verb_skipped", verb=cls.name, line=element.line, why="the call is over")
+            if why := self._ignored(cls):
+                flow.journal("verb_skipped", verb=cls.name, line=element.line, why=why)
                 continue
             step = await self._perform(cls(element), flow)
             if flow.took_time:
@@ -173,6 +181,22 @@ class Interpreter:
             if step is not None:
                 return step
         return None
+
+    def _ignored(self, cls: type[Verb]) -> str:
+        """Say why a verb is passed over; empty: it is run.
+
+        Raises:
+            HangUpError: documents of this flow may not hold it.
+        """
+        if self._after_end and not cls.after_end:
+            return "the call is over"
+        only = self._settings.only_verbs
+        if only is not None and cls.name not in only:
+            return "not allowed in this document"
+        if cls.name in self._settings.refused_verbs:
+            self._ports.records.journal("verb_refused", verb=cls.name)
+            raise HangUpError(REASON_VERB)
+        return ""
 
     async def _perform(self, verb: Verb, flow: Flow) -> Step:
         leg = self._ports.leg

@@ -11,10 +11,12 @@ import attrs
 import rcml.verbs
 from rcml.document import Document, Element, decode, parse
 from rcml.errors import DocumentError, UrlError
+from rcml.nouns import MAX_NOUNS, Called, Conference
+from rcml.ports import DialError
 from rcml.positions import Position, Tag, tags
 from rcml.urls import resolve
-from rcml.verb import NOUNS, Text, Verb
-from rcml.verbs import Gather, Play
+from rcml.verb import NOUNS, Declared, Noun, Text
+from rcml.verbs import Dial, Gather, Play, Refer
 
 _BASE = "http://document.invalid/"
 
@@ -117,22 +119,88 @@ class _Checker:
 
     def _verb(self, element: Element) -> None:
         verb = rcml.verbs.VERBS[element.name](element)
-        if not verb.available:
+        self._declared(verb)
+        if isinstance(verb, Dial):
+            self._dial(verb)
+        elif isinstance(verb, Refer):
+            self._refer(verb)
+
+    def _declared(self, found: Declared) -> None:
+        """Check what is declared of a verb or a noun, and the elements inside."""
+        element = found.element
+        if not found.available:
             self._warning(element, f"{element.name} is not available in this engine version and is skipped")
             return
-        self._attributes(verb)
-        self._text(verb)
+        self._attributes(found)
+        self._text(found)
         for child in element.children:
-            if child.name in verb.children:
-                self._verb(child)
+            if child.name in found.children:
+                self._child(child)
                 continue
-            allowed = f"allowed: {', '.join(verb.children)}" if verb.children else "it takes no elements"
-            hint = suggestion(child.name, verb.children)
-            self._error(child, f"{child.name} is not allowed in {verb.name}, it is ignored; {allowed}{hint}")
+            allowed = f"allowed: {', '.join(found.children)}" if found.children else "it takes no elements"
+            hint = suggestion(child.name, found.children)
+            self._error(child, f"{child.name} is not allowed in {found.name}, it is ignored; {allowed}{hint}")
+
+    def _child(self, element: Element) -> None:
+        if element.name not in NOUNS:
+            self._verb(element)
+            return
+        noun = NOUNS[element.name](element)
+        self._declared(noun)
+        if noun.available:
+            self._noun(noun)
+
+    # ------------------------------------------------------------ targets
+
+    def _noun(self, noun: Noun) -> None:
+        if isinstance(noun, Called):
+            self._called(noun, noun.element)
+        elif isinstance(noun, Conference) and not noun.room:
+            self._warning(noun.element, "Conference has no name and does nothing")
+        self._events(noun)
+
+    def _called(self, noun: Called, at: Element) -> None:
+        try:
+            noun.whom()
+        except DialError as error:
+            self._error(at, f"{at.name}: {error.message}".rstrip("."))
+
+    def _events(self, noun: Noun) -> None:
+        name = "statusCallbackEvent"
+        declared = next((attribute for attribute in noun.attributes if attribute.xml == name), None)
+        given = noun.element.attributes.get(name, "").replace(",", " ").split()
+        unknown = [word for word in given if declared is not None and not declared.convert(word)]
+        if declared is not None and unknown:
+            message = f"{name}: {', '.join(unknown)} is unknown; allowed: {declared.allowed}"
+            self._warning(noun.element, message, name)
+
+    def _dial(self, dial: Dial) -> None:
+        element, targets = dial.element, dial.targets()
+        if not targets:
+            self._warning(element, "Dial calls nobody and does nothing")
+        elif targets[0] not in element.children:
+            noun = NOUNS[targets[0].name](targets[0])
+            if isinstance(noun, Called):
+                self._called(noun, element)
+        elif dial.text:
+            self._warning(element, "the text of Dial is ignored, since it has nouns")
+        conference = next((child for child in targets if child.name == "Conference"), None)
+        for number, child in enumerate(targets):
+            if conference is not None and child is not conference:
+                self._error(child, f"{child.name} is ignored, since the Dial enters a conference")
+            elif number >= MAX_NOUNS:
+                self._error(child, f"{child.name} is ignored, a Dial calls at most {MAX_NOUNS}")
+
+    def _refer(self, refer: Refer) -> None:
+        targets = [child for child in refer.element.children if child.name == "Sip"]
+        if not targets:
+            self._warning(refer.element, "Refer has no Sip and does nothing")
+        for child in targets[1:]:
+            self._error(child, "Sip is ignored, a Refer takes one")
 
     # ------------------------------------------------------------ attributes and text
 
-    def _attributes(self, verb: Verb) -> None:
+    def _attributes(self, verb: Declared) -> None:
         element = verb.element
         declared = {attribute.xml: attribute for attribute in verb.attributes}
         for name, value in element.attributes.items():
@@ -151,11 +219,13 @@ class _Checker:
         if isinstance(verb, Gather) and "speech" in verb.input:
             self._warning(element, "speech is not recognised by this engine version", "input")
 
-    def _text(self, verb: Verb) -> None:
+    def _text(self, verb: Declared) -> None:
         element = verb.element
         if verb.text_is is Text.NONE:
             if element.text:
                 self._warning(element, f"the text of {verb.name} is ignored")
+        elif verb.text_is in (Text.TARGET, Text.NAME):
+            return  # whether it is needed, and good, depends on more than the text
         elif not element.text:
             if not (isinstance(verb, Play) and verb.digits):
                 self._warning(element, f"{verb.name} has no text and does nothing")

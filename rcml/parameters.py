@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from urllib.parse import urlencode
 
-from rcml.ports import CallInfo, CallStatus, StoredRecording
+from rcml.ports import BranchInfo, CallInfo, CallStatus, ReferResult, StoredRecording
 
 Parameters = list[tuple[str, str]]
 
@@ -52,10 +52,65 @@ def record_parameters(stored: StoredRecording | None, digits: str) -> Parameters
     if stored is None:
         return [("RecordingDuration", "0"), ("Digits", digits)]
     return [
-        ("RecordingUrl", stored.url),
-        ("PublicRecordingUrl", stored.url),
+        *recording_parameters(stored),
         ("RecordingDuration", str(whole_seconds(stored.seconds))),
         ("Digits", digits),
+    ]
+
+
+def dial_parameters(
+    info: BranchInfo | None, status: CallStatus, stored: StoredRecording | None = None
+) -> Parameters:
+    """Build what a Dial action adds.
+
+    Args:
+        info: the leg that is told of; None: there was none.
+        status: the DialCallStatus.
+        stored: the recording, when there is one.
+    """
+    parameters: Parameters = [] if info is None else [("DialRingDuration", str(info.ring_seconds))]
+    parameters += [
+        ("DialCallSid", info.call_sid if info else ""),
+        ("DialCallStatus", status.value),
+        ("DialCallDuration", str(info.talk_seconds if info else 0)),
+        *recording_parameters(stored),
+    ]
+    if info is not None and info.sip:
+        parameters.append(("DialSipCallId", info.sip_call_id))
+        if info.sip_code:
+            parameters.append(("DialSipResponseCode", str(info.sip_code)))
+        parameters.extend((f"DialSipHeader_{name}", value) for name, value in info.sip_headers.items())
+    return parameters
+
+
+def conference_parameters(status: CallStatus, stored: StoredRecording | None = None) -> Parameters:
+    """Build what the action of a Dial with a Conference adds.
+
+    Args:
+        status: `completed`, or `failed` when the room was full.
+        stored: the recording of the room, when this participant's leaving ended it.
+    """
+    return [("DialCallStatus", status.value), *recording_parameters(stored)]
+
+
+def recording_parameters(stored: StoredRecording | None) -> Parameters:
+    """Build what tells where a recording is; nothing without one."""
+    if stored is None:
+        return []
+    return [("RecordingUrl", stored.url), ("PublicRecordingUrl", stored.url)]
+
+
+def hold_parameters(verb: str, status: str, code: int) -> Parameters:
+    """Build what the action of Hold or Resume adds; the code is empty when the party did not answer."""
+    return [(f"{verb}Status", status), (f"{verb}SipResponseCode", str(code) if code else "")]
+
+
+def refer_parameters(result: ReferResult, status: str) -> Parameters:
+    """Build what a Refer action adds; codes that did not come are empty."""
+    return [
+        ("ReferCallStatus", status),
+        ("ReferSipResponseCode", str(result.code) if result.code else ""),
+        ("NotifySipResponseCode", str(result.notify_code) if result.notify_code else ""),
     ]
 
 

@@ -9,9 +9,10 @@ import inspect
 import sys
 from typing import Any
 
+import rcml.verb
 import rcml.verbs
 from rcml.attributes import Attribute
-from rcml.verb import Text, Verb
+from rcml.verb import Declared, Verb
 
 _HEAD = """\
 # Verbs of RCML
@@ -24,25 +25,24 @@ that is named in the table is stored. Numbers are whole numbers; a truth value i
 everything else is false. URLs are relative to the document.
 """
 
+_NOUNS = """\
+## Nouns
+
+Elements inside Dial (Sip also inside Refer) that name a target. They do nothing by themselves.
+"""
+
 
 def render() -> str:
     """Give the page as Markdown."""
     verbs = [cls for cls in rcml.verbs.VERBS.values() if cls.available]
-    parts = [_HEAD, *(_verb(cls) for cls in sorted(verbs, key=lambda cls: cls.name)), _unavailable()]
+    nouns = [cls for cls in rcml.verb.NOUNS.values() if cls.available]
+    parts = [_HEAD, *(_verb(cls) for cls in sorted(verbs, key=lambda cls: cls.name))]
+    parts += [_NOUNS, *("\n".join(_element(cls, 3)) for cls in nouns), _unavailable()]
     return "\n".join(parts)
 
 
 def _verb(cls: type[Verb]) -> str:
-    lines = [f"## {cls.name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
-    text = {Text.NONE: "none", Text.WORDS: "what is spoken", Text.URL: "a URL"}[cls.text_is]
-    lines += [f"Text: {text}. Elements inside: {', '.join(cls.children) or 'none'}.", ""]
-    if cls.attributes:
-        lines += [
-            "| Attribute | Type | Default | Allowed | Notification | Meaning |",
-            "|---|---|---|---|---|---|",
-        ]
-        lines += [_row(attribute) for attribute in cls.attributes]
-        lines.append("")
+    lines = _element(cls, 2)
     if cls.sends:
         lines += ["The action gets these parameters besides the standard ones:", ""]
         lines += [f"- `{name}`: {meaning}" for name, meaning in cls.sends]
@@ -50,6 +50,19 @@ def _verb(cls: type[Verb]) -> str:
     if cls.source:
         lines += [f"Source: RCML reference, {cls.source}.", ""]
     return "\n".join(lines)
+
+
+def _element(cls: type[Declared], level: int) -> list[str]:
+    lines = [f"{'#' * level} {cls.name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
+    lines += [f"Text: {cls.text_is.value}. Elements inside: {', '.join(cls.children) or 'none'}.", ""]
+    if cls.attributes:
+        lines += [
+            "| Attribute | Type | Default | Allowed | Notification | Meaning |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [_row(attribute) for attribute in cls.attributes]
+        lines.append("")
+    return lines
 
 
 def _row(attribute: Attribute[Any]) -> str:
@@ -65,9 +78,11 @@ def _row(attribute: Attribute[Any]) -> str:
 
 def _unavailable() -> str:
     names = ", ".join(sorted(rcml.verbs.UNAVAILABLE))
+    nouns = ", ".join(sorted(cls.name for cls in rcml.verb.NOUNS.values() if not cls.available))
     return (
         "## Not available\n\n"
         f"These verbs belong to the language and are skipped, with warning 11001: {names}.\n"
+        f"These nouns are skipped without one: {nouns}.\n"
     )
 
 

@@ -28,6 +28,7 @@ from rcml.ports import (
     RecordingFinished,
     RecordingId,
     RecordSpec,
+    ReferResult,
     StoredRecording,
     TimerFired,
 )
@@ -146,9 +147,15 @@ class SimulatedLeg:
         self._limit = limit
         self._broken = frozenset(broken)
         self._mailbox: deque[LegEvent] = deque()
-        self._due: list[tuple[float, int, LegEvent]] = []
+        self._due: list[tuple[float, int, LegEvent | Callable[[], None]]] = []
         self._order = itertools.count()
         self._recording: _Recording | None = None
+        self._held = False
+        self.hold_code = 200
+        """What the caller's device answers to hold, 0: nothing."""
+        self.resume_code = 200
+        self.refer_result = ReferResult(code=202, notify_code=200)
+        """What it answers to REFER, and what it tells then."""
 
     # ---------------------------------------------------------------- commands
 
@@ -206,7 +213,8 @@ class SimulatedLeg:
         """Record the simulated speech of the caller."""
         identity = RecordingId(f"RE{next(self._order):032x}")
         self._recording = _Recording(identity, spec, self.now)
-        self._tell(self.now, "beeps and records" if spec.beep else "records")
+        what = "records both sides" if spec.both else "records"
+        self._tell(self.now, f"beeps and {what}" if spec.beep else what)
         quiet = self._speech + spec.silence_seconds
         if quiet < spec.max_seconds:
             end, seconds = RecordingEnd.SILENCE, quiet
@@ -231,6 +239,33 @@ class SimulatedLeg:
     def clear_digits(self) -> None:
         """Drop keys that wait."""
         self._mailbox = deque(event for event in self._mailbox if not isinstance(event, DigitPressed))
+
+    async def hold(self, music: Sequence[Prompt]) -> int:
+        """Put the caller on hold."""
+        self._alive()
+        heard = ", ".join(prompt.label for prompt in music) or "silence"
+        self._tell(self.now, f"holds the caller, with {heard}: {self.hold_code or 'no answer'}")
+        self._held = self.hold_code == 200
+        return self.hold_code
+
+    async def resume(self) -> int | None:
+        """Take the caller off hold."""
+        self._alive()
+        if not self._held:
+            return None
+        self._tell(self.now, f"resumes the caller: {self.resume_code or 'no answer'}")
+        self._held = False
+        return self.resume_code
+
+    async def refer(self, target: str, headers: Sequence[tuple[str, str]] = ()) -> ReferResult:
+        """Refer the caller to somebody else; a caller who got through hangs up."""
+        result = self.refer_result
+        self._tell(self.now, f"refers the caller to {target}: {result.code}, {result.notify_code}")
+        for name, value in headers:
+            self._tell(self.now, f"  with {name}: {value}")
+        if 200 <= result.notify_code < 300 and not self.ended:
+            self._act(HANGUP)
+        return result
 
     async def next_event(self) -> LegEvent:
         """Let time pass until something happens."""
@@ -263,7 +298,10 @@ class SimulatedLeg:
                 event = heapq.heappop(self._due)[2]
                 if isinstance(event, RecordingFinished):
                     self._recording = None
-                self._mailbox.append(event)
+                if callable(event):
+                    event()
+                else:
+                    self._mailbox.append(event)
 
     def _act(self, what: str) -> None:
         if what == HANGUP:
@@ -277,11 +315,22 @@ class SimulatedLeg:
         else:
             self._mailbox.append(DigitPressed(what))
 
-    def _schedule(self, seconds: float, event: LegEvent) -> None:
+    # ---------------------------------------------------------------- others
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Let something else happen on this clock, unless the leg ends before."""
+        self._schedule(seconds, action)
+
+    def post(self, event: LegEvent) -> None:
+        """Put an event of somebody else into the mailbox."""
+        if not self.ended:
+            self._mailbox.append(event)
+
+    def _schedule(self, seconds: float, event: LegEvent | Callable[[], None]) -> None:
         if not self.ended:
             heapq.heappush(self._due, (self.now + seconds, next(self._order), event))
 
-    def _remove(self, unwanted: Callable[[LegEvent], bool]) -> bool:
+    def _remove(self, unwanted: Callable[[Any], bool]) -> bool:
         before = len(self._due) + len(self._mailbox)
         self._due = [item for item in self._due if not unwanted(item[2])]
         heapq.heapify(self._due)

@@ -5,7 +5,7 @@ It is used by the tests, and by people who want to know what a document does bef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -14,12 +14,15 @@ from rcml.flow import InterpreterSettings
 from rcml.interpreter import Interpreter, Outcome, Source
 from rcml.ports import CallInfo, CallStatus, Direction, Fetcher, FetchRequest, Notice, Ports
 from rcml.simulated import Replies, Reply, SimulatedFetcher, SimulatedPrompts, SimulatedRecords
+from rcml.simulated_calls import Callee, Callees, Room, SimulatedConferences, SimulatedDialer
 from rcml.simulated_leg import Caller, ScriptedCaller, SimulatedLeg, drive, parse_digits
 
 __all__ = [
     "DOCUMENT_URL",
+    "Callee",
     "Caller",
     "Reply",
+    "Room",
     "ScriptedCaller",
     "Simulation",
     "Simulator",
@@ -99,6 +102,8 @@ class Simulator:
         broken: labels of prompts that fail when played.
         tell: takes each line of the timeline as it happens.
         fetcher: makes the fetcher, when it is not the application in memory.
+        callees: what the called parties do, by address; see `SimulatedDialer`.
+        rooms: what happens in conferences, by name; see `SimulatedConferences`.
     """
 
     def __init__(
@@ -115,6 +120,8 @@ class Simulator:
         broken: Sequence[str] = (),
         tell: Callable[[float, str], None] | None = None,
         fetcher: Callable[[SimulatedLeg], Fetcher] | None = None,
+        callees: Callees | None = None,
+        rooms: Mapping[str, Room] | None = None,
     ) -> None:
         self.timeline: list[tuple[float, str]] = []
         self._tell_also = tell
@@ -131,11 +138,15 @@ class Simulator:
         self.application = SimulatedFetcher(replies, self.leg, self._tell)
         self.prompts = SimulatedPrompts(missing, self.settings.schemes)
         self.records = SimulatedRecords(self.leg, self._tell)
+        self.dialer = SimulatedDialer(self.leg, self._tell, callees)
+        self.conferences = SimulatedConferences(self.leg, self._tell, rooms)
         self.ports = Ports(
             leg=self.leg,
             fetcher=fetcher(self.leg) if fetcher else self.application,
             prompts=self.prompts,
             records=self.records,
+            dialer=self.dialer,
+            conferences=self.conferences,
         )
 
     def start(self, source: Source) -> Coroutine[Any, Any, Outcome]:

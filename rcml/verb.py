@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
@@ -42,17 +42,19 @@ Step = Jump | End | None
 
 
 class Text(enum.Enum):
-    """What the text of an element is."""
+    """What the text of an element is, in words of the reference page."""
 
     NONE = "none"
-    WORDS = "words"
-    URL = "URL"
+    WORDS = "what is spoken"
+    URL = "a URL"
+    TARGET = "whom to call"
+    NAME = "a name"
 
 
-class Verb(ABC):
-    """An element that acts: its declarations, the values given in a document, and a coroutine.
+class Declared:
+    """An element with declarations, and the values it was given in a document.
 
-    Subclasses declare attributes as class variables and are registered by `verb`.
+    Subclasses declare attributes as class variables and are registered by `verb` or `noun`.
     """
 
     name: ClassVar[str] = ""
@@ -61,12 +63,6 @@ class Verb(ABC):
     text_is: ClassVar[Text] = Text.NONE
     available: ClassVar[bool] = True
     """False: known in the language, skipped by this build."""
-    answers: ClassVar[bool] = True
-    """Whether a ringing call is answered before the verb runs."""
-    after_end: ClassVar[bool] = False
-    """Whether the verb may run when the call is over."""
-    sends: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """Parameters its request adds: (name, meaning), for the reference page."""
     source: ClassVar[str] = ""
 
     __slots__ = ("element", "problems", "values")
@@ -82,6 +78,25 @@ class Verb(ABC):
         """Text of the element, trimmed."""
         return self.element.text
 
+
+class Noun(Declared):
+    """An element that names a target inside a verb and never acts by itself."""
+
+    __slots__ = ()
+
+
+class Verb(Declared, ABC):
+    """An element that acts: its declarations, the values given in a document, and a coroutine."""
+
+    answers: ClassVar[bool] = True
+    """Whether a ringing call is answered before the verb runs."""
+    after_end: ClassVar[bool] = False
+    """Whether the verb may run when the call is over."""
+    sends: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Parameters its request adds: (name, meaning), for the reference page."""
+
+    __slots__ = ()
+
     @abstractmethod
     async def run(self, flow: Flow) -> Step:
         """Act. Raises HangUpError when the call must end, LegEnded when the caller has left."""
@@ -92,12 +107,13 @@ class Verb(ABC):
 
 
 V = TypeVar("V", bound=type[Verb])
+N = TypeVar("N", bound=type[Noun])
 
 VERBS: dict[str, type[Verb]] = {}
 """Every verb of the language by name."""
 
-NOUNS = frozenset({"Number", "Client", "Sip", "Uri", "Conference", "Queue", "Video"})
-"""Elements that name a target inside a verb and never act by themselves."""
+NOUNS: dict[str, type[Noun]] = {}
+"""Every noun of the language by name."""
 
 
 def verb(
@@ -106,14 +122,39 @@ def verb(
     """Register a class as the verb `name` and collect the attributes it declares."""
 
     def register(cls: V) -> V:
-        if name in VERBS:
-            raise ValueError(f"The verb {name} is declared twice.")
-        cls.name = name
-        cls.attributes = tuple(value for value in vars(cls).values() if isinstance(value, Attribute))
-        cls.children = children
-        cls.text_is = text
-        cls.source = source
+        _declare(cls, name, children, text, source, VERBS)
         VERBS[name] = cls
         return cls
 
     return register
+
+
+def noun(
+    name: str, *, children: tuple[str, ...] = (), text: Text = Text.TARGET, source: str = ""
+) -> Callable[[N], N]:
+    """Register a class as the noun `name` and collect the attributes it declares or inherits."""
+
+    def register(cls: N) -> N:
+        _declare(cls, name, children, text, source, NOUNS)
+        NOUNS[name] = cls
+        return cls
+
+    return register
+
+
+def _declare(
+    cls: type[Declared],
+    name: str,
+    children: tuple[str, ...],
+    text: Text,
+    source: str,
+    registry: Mapping[str, type[Declared]],
+) -> None:
+    if name in registry:
+        raise ValueError(f"{name} is declared twice.")
+    declared = {key: value for base in reversed(cls.__mro__) for key, value in vars(base).items()}
+    cls.name = name
+    cls.attributes = tuple(value for value in declared.values() if isinstance(value, Attribute))
+    cls.children = children
+    cls.text_is = text
+    cls.source = source

@@ -21,8 +21,9 @@ from media.speech.espeak import EspeakEngine
 from media.speech.gtts_engine import GttsEngine
 from media.speech.request import SpeechRequest
 from media.speech.service import SpeechService
-from media.tones import ensure_assets
+from media.tones import RINGING_SECONDS, ensure_assets
 from rcml.interpreter import InterpreterSettings
+from rcml.ports import Prompt
 from voiceengine.api import ApiDeps, build_site
 from voiceengine.bootstrap import (
     DEMO_NUMBER,
@@ -108,6 +109,8 @@ class Engine:
             raise EngineError(f"The media workers do not start: {problem}") from problem
         self.store = await Store.open(folder / "voiceengine.sqlite", self._reactor)
         closed = await self.store.calls.close_unfinished(time.time())
+        await self.store.conferences.close_unfinished(time.time())
+        await self.store.recordings.close_unfinished(time.time())
         if closed:
             log.warn("calls_of_an_earlier_run_closed calls={calls}", calls=closed)
         self.location = Location(self.store, time.time)
@@ -211,6 +214,7 @@ class Engine:
         )
         hosts = sorted(self.own_hosts())
         access = Access(settings.sip, self.store, self.location, time.time, self.edge.counters, hosts)
+        assets = ensure_assets(folder / "assets")
         self._context = CallContext(
             reactor=self._reactor,
             wall=time.time,
@@ -224,14 +228,17 @@ class Engine:
             web=self._web,
             speech=self._speech,
             audio=audio,
-            assets=ensure_assets(folder / "assets"),
+            assets=assets,
             threads=self._threads,
             recordings=(folder / "recordings").absolute(),
             api_url="",
             metrics=self.metrics,
             interpreter=InterpreterSettings(
-                max_switches=settings.calls.max_switches, null_literals=settings.web.null_literals
+                max_switches=settings.calls.max_switches,
+                null_literals=settings.web.null_literals,
+                ringing=Prompt(source=str(assets.ringing), seconds=RINGING_SECONDS, label="ringing"),
             ),
+            own_hosts=frozenset(hosts),
         )
         self._tables = StoreTables(
             self.store,
@@ -276,6 +283,7 @@ class Engine:
                 store=self.store,
                 settings=self.settings,
                 control=self.manager,
+                conferences=self.manager.conference_book,
                 recordings_folder=self._context.recordings,
                 health=self.health,
                 metrics=self.metrics.render,
@@ -293,6 +301,7 @@ class Engine:
         self.http_port = self._http.getHost().port
         self._context.api_url = f"{self.base_url}{http.uri_prefix}"
         # relative URLs of applications lead to this listener, whose port is known only now
+        self._context.base_url = self.base_url
         self.manager.use_router(Router(self._tables, self.base_url))
 
     @property

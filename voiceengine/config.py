@@ -94,6 +94,19 @@ class OutboundProxy(_Section):
     uri: str = Field(default="", description="sip:HOST[:PORT][;transport=udp|tcp]; empty: none")
     username: str = Field(default="", description="digest user, when the proxy asks")
     password: str = Field(default="", description="digest password, when the proxy asks")
+    number_format: Literal["as-dialed", "e164", "digits", "national"] = Field(
+        default="as-dialed",
+        description="how numbers are written: as they were dialed, +15125550100, 15125550100 or 5125550100",
+    )
+    from_host: Literal["proxy", "own"] = Field(
+        default="proxy", description="host of From: the proxy's, or the engine's own"
+    )
+    from_user: Literal["caller", "username"] = Field(
+        default="caller", description="user of From: the caller's number, or the digest user"
+    )
+    asserted_identity: bool = Field(
+        default=False, description="tell the caller in P-Asserted-Identity as well (RFC 3325)"
+    )
 
 
 class Sip(_Section):
@@ -121,6 +134,9 @@ class Sip(_Section):
         default=[], description="source addresses (or networks) whose INVITEs are accepted without digest"
     )
     outbound_proxy: OutboundProxy = Field(default_factory=OutboundProxy)
+    account_proxies: dict[str, OutboundProxy] = Field(
+        default={}, description="outbound proxies of accounts that have their own: account sid -> proxy"
+    )
     digest_algorithms: list[Literal["SHA-256", "MD5"]] = Field(
         default=["SHA-256", "MD5"],
         min_length=1,
@@ -250,6 +266,18 @@ class Calls(_Section):
     )
     normalize_numbers: bool = Field(
         default=False, description="normalise numbers of REST calls to E.164 (region US)"
+    )
+    hold_music: bool = Field(
+        default=True, description="a party whose other side holds the call hears music instead of silence"
+    )
+    refer: bool = Field(
+        default=True, description="phones may transfer calls by REFER; false: it is answered 603"
+    )
+    conference_seconds: float = Field(
+        default=14400, gt=0, description="longest conference; its room ends then, seconds"
+    )
+    conference_lone_music: bool = Field(
+        default=False, description="a moderator who is alone in a conference hears music instead of silence"
     )
     drain_seconds: float = Field(default=30, ge=0, description="time live calls get after SIGTERM, seconds")
 

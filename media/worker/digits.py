@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 import pjsua2 as pj
 
 from media.worker.guard import checked
+from media.worker.pcm import frame_format, read_frame
 
 RATE = 8000
 FRAME = 160
@@ -74,18 +74,6 @@ class ToneDetector:
         return found
 
 
-class _MediaFrame(ctypes.Structure):
-    """Layout of pjsua2's MediaFrame: type, then the begin, end and capacity pointers of its buffer."""
-
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("begin", ctypes.c_void_p),
-        ("end", ctypes.c_void_p),
-        ("capacity", ctypes.c_void_p),
-        ("size", ctypes.c_uint),
-    )
-
-
 class DetectorPort(pj.AudioMediaPort):
     """A listener in the bridge that feeds a ToneDetector; `found` is called on the clock thread."""
 
@@ -93,15 +81,13 @@ class DetectorPort(pj.AudioMediaPort):
         super().__init__()
         self._detector = ToneDetector()
         self._found = found
-        form = pj.MediaFormatAudio()
-        form.init(pj.PJMEDIA_FORMAT_PCM, RATE, 1, 20000, 16)
-        checked(self.createPort, "digits", form)
+        checked(self.createPort, "digits", frame_format())
 
     def onFrameReceived(self, frame: Any) -> None:  # noqa: N802 - the name is pjsua2's
         """One frame from the party (clock thread)."""
-        raw = _MediaFrame.from_address(int(frame.this))
-        if raw.size == 2 * FRAME and raw.begin and raw.end - raw.begin >= raw.size:
-            digit = self._detector.feed(ctypes.string_at(raw.begin, raw.size))
+        pcm = read_frame(frame)
+        if pcm:
+            digit = self._detector.feed(pcm)
             if digit:
                 self._found(digit)
 

@@ -160,3 +160,39 @@ class Endpoint:
     def poll(self) -> None:
         """Handle what is pending in the library."""
         self.library.libHandleEvents(0)
+
+
+class Account(pj.Account):
+    """The one account: gives the number and the message of inbound calls to the worker."""
+
+    def __init__(self, incoming: Callable[[int, str], None]) -> None:
+        super().__init__()
+        self._incoming = incoming
+
+    def onIncomingCall(self, prm: Any) -> None:  # noqa: N802 - the name is pjsua2's
+        """An INVITE (reactor thread)."""
+        received = prm.rdata
+        self._incoming(int(prm.callId), str(received.wholeMsg))
+
+
+class SipReader:
+    """Lets the reactor watch pjsip's socket."""
+
+    def __init__(self, fd: int, poll: Callable[[], None]) -> None:
+        self._fd = fd
+        self._poll = poll
+
+    def fileno(self) -> int:
+        """Descriptor to watch."""
+        return self._fd
+
+    def doRead(self) -> None:  # noqa: N802 - the names are Twisted's
+        """Something arrived."""
+        self._poll()
+
+    def connectionLost(self, reason: object) -> None:  # noqa: N802
+        """The worker ends."""
+
+    def logPrefix(self) -> str:  # noqa: N802
+        """Name in logs."""
+        return "pjsip"

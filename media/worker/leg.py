@@ -2,108 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import weakref
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import pjsua2 as pj
 
 from media import protocol
 from media.worker.digits import DetectorPort
-from media.worker.guard import PjError, Trash, checked, connect, disarm, disconnect, headers_of
+from media.worker.guard import PjError, checked, connect, disarm, disconnect, headers_of
+from media.worker.host import Host
+from media.worker.pjcall import PjCall, Transaction, headers_in, message_of
 from media.worker.playback import DigitSender, Playback
 from media.worker.recording import Recording
-
-_HEADER = re.compile(r"^(X-[!-9;-~]{1,64}|Reason)[ \t]*:[ \t]*(.{0,256})", re.IGNORECASE | re.MULTILINE)
+from media.worker.signalling import Holder, Referrer
+from media.worker.stats import Stats
 
 ACK_SECONDS = 5.0
 """How long a BYE is held back for an ACK that is missing."""
 UNACKNOWLEDGED_SECONDS = 33.0
 """How long pjsip keeps the slot of a call whose 200 is never acknowledged (64 T1 and a margin)."""
-
-
-class Host(Protocol):
-    """What a leg needs from its worker."""
-
-    trash: Trash
-    reactor: Any
-    inband_digits: bool
-
-    def emit(self, event: Any, /, **arguments: Any) -> None:
-        """Send an event to the engine."""
-        ...
-
-    def playback_device(self) -> Any:
-        """Slot 0 of the bridge."""
-        ...
-
-    def silence(self) -> Any:
-        """A port that is always silent."""
-        ...
-
-    def next_token(self, done: Callable[[], None]) -> int:
-        """Register what the end of a player leads to."""
-        ...
-
-    def eof(self, token: int) -> None:
-        """A player ended (called on a foreign thread)."""
-        ...
-
-    def drop(self, leg: Leg) -> None:
-        """Forget a leg that ended."""
-        ...
-
-
-class PjCall(pj.Call):
-    """The pjsua2 object of a leg; hands its callbacks to the leg."""
-
-    def __init__(self, account: Any, leg: Leg, call_id: int = -1) -> None:
-        super().__init__(account, call_id)
-        self._leg = leg
-
-    def onCallState(self, prm: Any) -> None:  # noqa: N802 - the names are pjsua2's
-        """State changed (reactor thread)."""
-        self._leg.on_state(prm)
-
-    def onCallMediaState(self, prm: Any) -> None:  # noqa: N802
-        """Media came up or changed (reactor thread)."""
-        self._leg.on_media()
-
-    def onDtmfDigit(self, prm: Any) -> None:  # noqa: N802
-        """A digit by RFC 4733 or INFO (media thread): copy plain values and leave."""
-        digit, method = str(prm.digit), int(prm.method)
-        self._leg.from_thread(digit, "info" if method == pj.PJSUA_DTMF_METHOD_SIP_INFO else "rfc4733")
-
-    def onStreamDestroyed(self, prm: Any) -> None:  # noqa: N802
-        """A stream ends (reactor thread): the last moment for its statistics."""
-        self._leg.on_stream_destroyed(int(prm.streamIdx))
-
-    def onCallTransferRequest(self, prm: Any) -> None:  # noqa: N802
-        """REFER is for the engine, not for the worker."""
-        prm.statusCode = 603
-
-    def onCallReplaceRequest(self, prm: Any) -> None:  # noqa: N802
-        """INVITE with Replaces is for the engine, not for the worker."""
-        prm.statusCode = 403
-
-    def onCallRedirected(self, prm: Any) -> int:  # noqa: N802
-        """3xx: the engine decides."""
-        return int(pj.PJSIP_REDIRECT_REJECT)
-
-
-@attrs.define
-class Stats:
-    """Counts of all streams of a leg, added up over media changes."""
-
-    codec: str = ""
-    rx_packets: int = 0
-    tx_packets: int = 0
-    rx_lost: int = 0
-    tx_lost: int = 0
-    jitter_ms: float = 0.0
-    rtt_ms: float = 0.0
 
 
 class Leg:
@@ -116,11 +34,16 @@ class Leg:
         self.confirmed = False
         self.outbound = False
         self.early_code = 0
+        self.muted = False
         self.audio: Any = None
-        self._port = -1
+        """What the party says, and what it is told; None while it has no media."""
         self.call: PjCall | None = None
         self.playbacks: dict[bytes, Playback | DigitSender] = {}
         self.recordings: dict[bytes, Recording] = {}
+        self.heard: dict[int, Any] = {}
+        """What the party hears: players, and whoever speaks in its room."""
+        self.holder = Holder(self)
+        self.referrer = Referrer(self)
         self.stats = Stats()
         self._detector: DetectorPort | None = None
         self.settling = 0
@@ -204,7 +127,7 @@ class Leg:
             try:
                 self.hangup(*waiting)
             except PjError as error:
-                self.host.emit(protocol.CommandFailed, key=self.key, command="Hangup", error=str(error))
+                self.failed("Hangup", error)
 
     # -------------------------------------------------------------- callbacks
 
@@ -221,18 +144,18 @@ class Leg:
         elif state == pj.PJSIP_INV_STATE_CONFIRMED and not self.confirmed:
             self.confirmed = True
             if self.outbound:
-                self.host.emit(
-                    protocol.Progress, key=self.key, code=200, phrase=phrase, headers=_headers(prm)
-                )
+                headers = headers_in(message_of(prm))
+                self.host.emit(protocol.Progress, key=self.key, code=200, phrase=phrase, headers=headers)
             if self._after_ack is not None:
                 # not inside pjsip's own callback
                 self.host.reactor.callLater(0, self._end_after_ack)
         elif state == pj.PJSIP_INV_STATE_DISCONNECTED:
-            self._disconnected(code, phrase, _headers(prm))
+            self._disconnected(code, phrase, headers_in(message_of(prm)))
 
     def _disconnected(self, code: int, phrase: str, headers: list[list[str]]) -> None:
         self.ended = True
         self._end_after_ack()
+        self.holder.cancel()
         call, self.call = self.call, None
         self._release_media()
         cause = next((value for name, value in headers if name.lower() == "reason"), "")
@@ -261,31 +184,43 @@ class Leg:
             self.host.reactor.callLater(0, disarm, weakref.ref(call))
         self.host.drop(self)
 
+    def on_transaction(self, step: Transaction) -> None:
+        """A request that the worker sent went a step further."""
+        if not self.ended:
+            self.holder.on_transaction(step)
+            self.referrer.on_transaction(step)
+
+    def on_notify(self, code: int, final: bool) -> None:
+        """News of a REFER."""
+        if not self.ended:
+            self.referrer.on_notify(code, final)
+
     def on_media(self) -> None:
         """(Re)connect the desired graph: every media change makes a new slot in the bridge."""
         call = self.call
         if call is None or self.ended:
             return
-        info = call.getInfo()
-        medias = info.media
-        held = False
-        active = False
-        for index in range(len(medias)):
-            media = medias[index]
-            if media.type == pj.PJMEDIA_TYPE_AUDIO:
-                held = media.status == pj.PJSUA_CALL_MEDIA_REMOTE_HOLD
-                active = media.status in (pj.PJSUA_CALL_MEDIA_ACTIVE, pj.PJSUA_CALL_MEDIA_REMOTE_HOLD)
-        if not active:
+        status = _audio_status(call)
+        self.audio = self._audio_of(call) if status in _FLOWING else None
+        if self.audio is None:
+            self.host.media_changed(self)
             return
+        self._wire(self.audio)
+        held = status == pj.PJSUA_CALL_MEDIA_REMOTE_HOLD
+        self.host.emit(protocol.MediaUp, key=self.key, codec=self._codec(call), held=held)
+
+    def _audio_of(self, call: PjCall) -> Any:
         try:
             audio = checked(call.getAudioMedia, -1)
         except PjError:
-            return
-        if audio.getPortId() < 0:
-            return
-        self.audio, self._port = audio, audio.getPortId()
+            return None
+        return audio if audio.getPortId() >= 0 else None
+
+    def _wire(self, audio: Any) -> None:
         # a leg that nobody listens to would replay old audio when it is connected later
         connect(audio, self.host.playback_device())
+        if self.muted:
+            self._silence_party()
         if self.host.inband_digits and self._detector is None:
             self._detector = DetectorPort(lambda digit: self.from_thread(digit, "inband"))
         if self._detector is not None:
@@ -294,8 +229,7 @@ class Leg:
             playback.attach(audio)
         for recording in list(self.recordings.values()):
             recording.attach(audio)
-        codec = self._codec(call)
-        self.host.emit(protocol.MediaUp, key=self.key, codec=codec, held=held)
+        self.host.media_changed(self)
 
     def _codec(self, call: PjCall) -> str:
         try:
@@ -314,16 +248,7 @@ class Leg:
             whole = call.getStreamStat(index)
         except pj.Error:
             return
-        rtcp = whole.rtcp
-        rx, tx, rtt = rtcp.rxStat, rtcp.txStat, rtcp.rttUsec
-        stats = self.stats
-        stats.rx_packets += int(rx.pkt)
-        stats.tx_packets += int(tx.pkt)
-        stats.rx_lost += int(rx.loss)
-        stats.tx_lost += int(tx.loss)
-        jitter = rx.jitterUsec
-        stats.jitter_ms = max(stats.jitter_ms, float(jitter.mean) / 1000.0)
-        stats.rtt_ms = max(stats.rtt_ms, float(rtt.mean) / 1000.0)
+        self.stats.add(whole)
 
     def from_thread(self, digit: str, method: str) -> None:
         """A digit was found on a foreign thread."""
@@ -346,10 +271,17 @@ class Leg:
             self.playbacks[playback] = Playback(self, playback, paths, loop)
             self.playbacks[playback].begin()
 
-    def plays(self, source: Any) -> None:
-        """A playback began with another file."""
+    def hears(self, source: Any) -> None:
+        """The party begins to hear something."""
+        self.heard[id(source)] = source
         for recording in self.recordings.values():
             recording.hear(source)
+
+    def hears_no_more(self, source: Any) -> None:
+        """The party no longer hears something."""
+        if self.heard.pop(id(source), None) is not None:
+            for recording in self.recordings.values():
+                recording.hear_no_more(source)
 
     def send_digits(self, playback: bytes, digits: str, method: str) -> None:
         """Send digits one group after the other."""
@@ -376,11 +308,41 @@ class Leg:
             self.recordings[recording] = Recording(self, recording, spec)
             self.recordings[recording].begin()
 
+    def pause_recording(self, recording: bytes, paused: bool) -> None:
+        """Let a recording pause, or go on."""
+        found = self.recordings.get(recording)
+        if found is not None:
+            found.pause(paused)
+
     def stop_recording(self, recording: bytes) -> None:
         """End a recording early."""
         found = self.recordings.get(recording)
         if found is not None:
             found.finish("stopped")
+
+    def mute(self, muted: bool) -> None:
+        """Silence what the party says, or no longer."""
+        self.muted = muted
+        if self.audio is not None and not self.ended:
+            self._silence_party()
+
+    def _silence_party(self) -> None:
+        # "rx" is what the bridge receives from the leg
+        checked(self.audio.adjustRxLevel, 0.0 if self.muted else 1.0)
+
+    def hold(self, held: bool) -> None:
+        """Put the party on hold, or take it off."""
+        if not self.ended:
+            self.holder.ask(held)
+
+    def refer(self, target: str, headers: list[list[str]]) -> None:
+        """Ask the party to call somebody else."""
+        if not self.ended:
+            self.referrer.ask(target, headers)
+
+    def failed(self, command: str, error: PjError) -> None:
+        """Tell the engine what could not be done."""
+        self.host.emit(protocol.CommandFailed, key=self.key, command=command, error=str(error))
 
     def reset(self) -> None:
         """Stop everything that plays or records, but for a recording of the whole call."""
@@ -398,17 +360,23 @@ class Leg:
                 disconnect(self.audio, self._detector)
             self.host.trash.put(self._detector)
             self._detector = None
+        self.host.media_changed(self)
         self.audio = None
 
 
-def _headers(prm: Any) -> list[list[str]]:
-    """X- and Reason headers of the message that changed the state, if it was one received."""
-    event = prm.e
-    body = event.body
-    change = body.tsxState
-    if change.type != pj.PJSIP_EVENT_RX_MSG:
-        return []
-    source = change.src
-    received = source.rdata
-    head = str(received.wholeMsg).split("\r\n\r\n", 1)[0]
-    return [[name, value.strip()] for name, value in _HEADER.findall(head)[:32]]
+_FLOWING = (
+    pj.PJSUA_CALL_MEDIA_ACTIVE,
+    pj.PJSUA_CALL_MEDIA_LOCAL_HOLD,
+    pj.PJSUA_CALL_MEDIA_REMOTE_HOLD,
+)
+
+
+def _audio_status(call: PjCall) -> int:
+    info = call.getInfo()
+    medias = info.media
+    status = int(pj.PJSUA_CALL_MEDIA_NONE)
+    for index in range(len(medias)):
+        media = medias[index]
+        if media.type == pj.PJMEDIA_TYPE_AUDIO:
+            status = int(media.status)
+    return status

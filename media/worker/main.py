@@ -29,49 +29,17 @@ from twisted.logger import (
 
 from media import protocol
 from media.channel import Channel, handles
-from media.worker.endpoint import Endpoint
+from media.worker.endpoint import Account, Endpoint, SipReader
 from media.worker.guard import PjError, Trash, checked, make_tone_generator
 from media.worker.leg import Leg
 from media.worker.recording import Recording
+from media.worker.room import Rooms
 
 TICK_SECONDS = 0.1
 COLLECT_SECONDS = 60.0
 GOODBYE_SECONDS = 0.8
 
 _LEG = re.compile(rf"^{protocol.LEG_HEADER}[ \t]*:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
-
-
-class _Account(pj.Account):
-    """The one account: gives inbound calls to the worker."""
-
-    def __init__(self, worker: Worker) -> None:
-        super().__init__()
-        self._worker = worker
-
-    def onIncomingCall(self, prm: Any) -> None:  # noqa: N802 - the name is pjsua2's
-        """An INVITE (reactor thread)."""
-        received = prm.rdata
-        self._worker.incoming(int(prm.callId), str(received.wholeMsg))
-
-
-class _SipReader:
-    """Lets the reactor watch pjsip's socket."""
-
-    def __init__(self, fd: int, poll: Callable[[], None]) -> None:
-        self._fd = fd
-        self._poll = poll
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def doRead(self) -> None:  # noqa: N802 - the names are Twisted's
-        self._poll()
-
-    def connectionLost(self, reason: object) -> None:  # noqa: N802
-        pass
-
-    def logPrefix(self) -> str:  # noqa: N802
-        return "pjsip"
 
 
 class Worker(Channel):
@@ -85,6 +53,7 @@ class Worker(Channel):
         self._endpoint = Endpoint(config)
         self._account: Any = None
         self._legs: dict[bytes, Leg] = {}
+        self._rooms = Rooms(self)
         self._tokens: dict[int, Callable[[], None]] = {}
         self._token = 0
         self._silence: Any = None
@@ -97,9 +66,9 @@ class Worker(Channel):
     def start(self) -> None:
         """Bring the endpoint up; call before the control connection is made."""
         self._endpoint.start()
-        self._account = _Account(self)
+        self._account = Account(self.incoming)
         checked(self._account.create, self._endpoint.account_config())
-        self.reactor.addReader(_SipReader(self._endpoint.sip_fd(), self._poll))
+        self.reactor.addReader(SipReader(self._endpoint.sip_fd(), self._poll))
         self._tick()
 
     def connectionMade(self) -> None:  # noqa: N802 - the name is Twisted's
@@ -163,6 +132,14 @@ class Worker(Channel):
         done = self._tokens.pop(token, None)
         if done is not None:
             done()
+
+    def leg(self, key: bytes) -> Leg | None:
+        """A leg that has not ended."""
+        return self._legs.get(key)
+
+    def media_changed(self, leg: Leg) -> None:
+        """The audio of a leg came up, has a new slot in the bridge, or went."""
+        self._rooms.media_changed(leg.key)
 
     def drop(self, leg: Leg) -> None:
         """Forget a leg that ended."""
@@ -291,6 +268,7 @@ class Worker(Channel):
         silence_seconds: float,
         finish_keys: str,
         both: bool,
+        stereo: bool,
     ) -> None:
         if leg := self._legs.get(key):
             spec = Recording.Spec(
@@ -300,8 +278,14 @@ class Worker(Channel):
                 silence_seconds=silence_seconds,
                 finish_keys=finish_keys,
                 both=both,
+                stereo=stereo,
             )
             self._guarded(leg.record, recording, spec)
+
+    @handles(protocol.PauseRecording)
+    def _pause_recording(self, key: bytes, recording: bytes, paused: bool) -> None:
+        if leg := self._legs.get(key):
+            self._guarded(leg.pause_recording, recording, paused)
 
     @handles(protocol.StopRecording)
     def _stop_recording(self, key: bytes, recording: bytes) -> None:
@@ -313,6 +297,30 @@ class Worker(Channel):
         if leg := self._legs.get(key):
             self._guarded(leg.reset)
 
+    @handles(protocol.Mute)
+    def _mute(self, key: bytes, muted: bool) -> None:
+        if leg := self._legs.get(key):
+            self._guarded(leg.mute, muted)
+
+    @handles(protocol.Hold)
+    def _hold(self, key: bytes, held: bool) -> None:
+        if leg := self._legs.get(key):
+            self._guarded(leg.hold, held)
+
+    @handles(protocol.Refer)
+    def _refer(self, key: bytes, target: str, headers: list[list[str]]) -> None:
+        if leg := self._legs.get(key):
+            self._guarded(leg.refer, target, headers)
+
+    @handles(protocol.SetRoom)
+    def _set_room(self, room: bytes, members: list[list[Any]], link: list[str] | None) -> None:
+        self._endpoint.run_clock()
+        self._guarded(self._rooms.set, room, members, link)
+
+    @handles(protocol.PlayRoom)
+    def _play_room(self, room: bytes, paths: list[str]) -> None:
+        self._guarded(self._rooms.play, room, paths)
+
     @protocol.Ping.responder
     def _ping(self) -> dict[str, object]:
         return {"legs": len(self._legs), "rss_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
@@ -323,6 +331,7 @@ class Worker(Channel):
 
     def quit(self) -> None:
         """Hang up what is up, wait a moment for it, and exit."""
+        self._guarded(self._rooms.close)
         if not self._legs:
             os._exit(0)
         for leg in list(self._legs.values()):

@@ -29,11 +29,6 @@ class Playback:
         self._player: Any = None
         self._over = False
 
-    @property
-    def source(self) -> Any:
-        """What is playing now."""
-        return self._player
-
     def begin(self) -> None:
         """Start as soon as the leg has media."""
         if not self._paths:
@@ -66,7 +61,7 @@ class Playback:
             player = make_player(path, token, host.eof, loop=endless)
             self._player = player
             connect(player, self._leg.audio)
-            self._leg.plays(player)
+            self._leg.hears(player)
         except PjError as error:
             self._leg.playback_done(self._name, str(error))
 
@@ -80,6 +75,7 @@ class Playback:
     def _drop_player(self) -> None:
         player, self._player = self._player, None
         if player is not None:
+            self._leg.hears_no_more(player)
             if self._leg.audio is not None:
                 disconnect(player, self._leg.audio)
             self._leg.host.trash.put(player)
@@ -101,11 +97,6 @@ class DigitSender:
         self._timer: Any = None
         self._generator: Any = None
         self._started = False
-
-    @property
-    def source(self) -> Any:
-        """What is playing now (tones only)."""
-        return self._generator
 
     def begin(self) -> None:
         """Start as soon as the leg has media."""
@@ -158,6 +149,7 @@ class DigitSender:
         if self._generator is None:
             self._generator = make_tone_generator()
             connect(self._generator, self._leg.audio)
+            self._leg.hears(self._generator)
         self._generator.stop()
         vector = pj.ToneDigitVector()
         for digit in digits:
@@ -172,6 +164,7 @@ class DigitSender:
             self._timer.cancel()
         self._parts = []
         if self._generator is not None:
+            self._leg.hears_no_more(self._generator)
             if self._leg.audio is not None:
                 disconnect(self._generator, self._leg.audio)
             self._leg.host.trash.put(self._generator)

@@ -1,14 +1,19 @@
-"""Recordings of a leg: what the party says, until silence, a key, the longest time or a stop."""
+"""Recordings of a leg: what the party says, until silence, a key, the longest time or a stop.
+
+What the party hears may go into the same file, or into a second one beside it.
+"""
 
 from __future__ import annotations
 
+import os
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from media import protocol
-from media.worker.guard import PjError, connect, disconnect, make_player, make_recorder
+from media.worker.guard import PjError, checked, connect, disconnect, make_player, make_recorder
 
 if TYPE_CHECKING:
     from media.worker.leg import Leg
@@ -36,6 +41,9 @@ class Recording:
         silence_seconds: float
         finish_keys: str
         both: bool = False
+        """What the party hears goes into the file as well."""
+        stereo: bool = False
+        """What the party hears goes into a second file."""
 
     def __init__(self, leg: Leg, name: bytes, spec: Spec) -> None:
         self._leg = leg
@@ -43,6 +51,11 @@ class Recording:
         self._spec = spec
         self._beep: Any = None
         self._recorder: Any = None
+        """Takes what the party says."""
+        self._hearer: Any = None
+        """Takes what the party hears: the same recorder, another one, or none."""
+        self._paused = False
+        self._paused_at = 0.0
         self._timer: Any = None
         self._began = 0.0
         self._last_sound = 0.0
@@ -52,7 +65,12 @@ class Recording:
     @property
     def whole_call(self) -> bool:
         """Whether it goes on over documents."""
-        return self._spec.both
+        return self._spec.both or self._spec.stereo
+
+    @property
+    def _paths(self) -> list[str]:
+        path = self._spec.path
+        return [path, protocol.heard_path(path)] if self._spec.stereo else [path]
 
     def begin(self) -> None:
         """Beep and start, as soon as the leg has media."""
@@ -77,40 +95,112 @@ class Recording:
         host = self._leg.host
         try:
             self._recorder = make_recorder(self._spec.path)
-            # an idle source keeps frames coming, so that the file has no holes
-            connect(host.silence(), self._recorder)
-            connect(self._leg.audio, self._recorder)
-            if self._spec.both:
-                for playback in self._leg.playbacks.values():
-                    if playback.source is not None:
-                        connect(playback.source, self._recorder)
+            if self._spec.stereo:
+                self._hearer = make_recorder(protocol.heard_path(self._spec.path))
+            elif self._spec.both:
+                self._hearer = self._recorder
+            if not self._paused:
+                self._open()
         except PjError as error:
-            host.emit(protocol.CommandFailed, key=self._leg.key, command="Record", error=str(error))
+            self._leg.failed("Record", error)
             self.finish("failed")
             return
-        self._began = self._last_sound = host.reactor.seconds()
-        self._timer = host.reactor.callLater(self.POLL_SECONDS, self._poll)
+        self._began = self._last_sound = self._paused_at = host.reactor.seconds()
+        if not self._paused:
+            self._watch()
+
+    def _recorders(self) -> list[Any]:
+        return [self._recorder] if self._hearer in (None, self._recorder) else [self._recorder, self._hearer]
+
+    def _open(self) -> None:
+        """Let sound in. All files get their silence at the same moment, so that they are of equal length."""
+        silence = self._leg.host.silence()
+        for recorder in self._recorders():
+            # an idle source keeps frames coming, so that the file has no holes
+            connect(silence, recorder)
+        if self._leg.audio is not None:
+            connect(self._leg.audio, self._recorder)
+        if self._hearer is not None:
+            for source in self._leg.heard.values():
+                connect(source, self._hearer)
+
+    def _shut(self) -> None:
+        """Let no sound in, not even silence: nothing is written."""
+        silence = self._leg.host.silence()
+        for recorder in self._recorders():
+            disconnect(silence, recorder)
+        if self._leg.audio is not None:
+            disconnect(self._leg.audio, self._recorder)
+        if self._hearer is not None:
+            for source in self._leg.heard.values():
+                disconnect(source, self._hearer)
+
+    def pause(self, paused: bool) -> None:
+        """Write nothing for a while; the time does not count, and its silence ends nothing."""
+        if paused == self._paused or self._done:
+            return
+        self._paused = paused
+        if self._recorder is None:
+            return
+        now = self._leg.host.reactor.seconds()
+        if paused:
+            self._paused_at = now
+            self._unwatch()
+            self._shut()
+            return
+        self._began += now - self._paused_at
+        self._last_sound += now - self._paused_at
+        try:
+            self._open()
+        except PjError as error:
+            self._leg.failed("PauseRecording", error)
+        self._watch()
 
     def hear(self, source: Any) -> None:
-        """Something begins to be played to the party."""
-        if self._spec.both and self._recorder is not None:
-            connect(source, self._recorder)
+        """The party begins to hear something."""
+        if self._hearer is None or self._paused:
+            return
+        try:
+            connect(source, self._hearer)
+        except PjError as error:
+            self._leg.failed("Record", error)
+
+    def hear_no_more(self, source: Any) -> None:
+        """The party no longer hears something."""
+        if self._hearer is not None and not self._paused:
+            disconnect(source, self._hearer)
 
     def attach(self, audio: Any) -> None:
         """Media came up, or has a new slot."""
         if self._recorder is not None:
-            connect(audio, self._recorder)
+            if not self._paused:
+                connect(audio, self._recorder)
         elif self._beep is not None:
             connect(self._beep, audio)  # a player that nobody hears never ends
         else:
             self.begin()
 
+    def _watch(self) -> None:
+        rest = max(self._spec.max_seconds - (self._leg.host.reactor.seconds() - self._began), 0.001)
+        self._timer = self._leg.host.reactor.callLater(min(self.POLL_SECONDS, rest), self._poll)
+
+    def _unwatch(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _loud(self) -> bool:
+        if self._leg.audio is None:
+            return False
+        try:
+            return bool(checked(self._leg.audio.getTxLevel) >= self.SOUND_LEVEL)
+        except PjError:
+            return False
+
     def _poll(self) -> None:
         self._timer = None
-        reactor = self._leg.host.reactor
-        now = reactor.seconds()
-        audio = self._leg.audio
-        if audio is not None and audio.getTxLevel() >= self.SOUND_LEVEL:
+        now = self._leg.host.reactor.seconds()
+        if self._loud():
             self._heard = True
             self._last_sound = now
         if now - self._began >= self._spec.max_seconds:
@@ -118,8 +208,7 @@ class Recording:
         elif now - self._last_sound >= self._spec.silence_seconds:
             self.finish("silence")
         else:
-            rest = self._spec.max_seconds - (now - self._began)
-            self._timer = reactor.callLater(min(self.POLL_SECONDS, max(rest, 0.001)), self._poll)
+            self._watch()
 
     def takes(self, digit: str) -> bool:
         """Offer a digit; true when it ended the recording."""
@@ -141,21 +230,19 @@ class Recording:
             return
         self._done = True
         self._leg.recordings.pop(self._name, None)
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self._unwatch()
         self._drop_beep()
-        recorder, self._recorder = self._recorder, None
         host = self._leg.host
-        if recorder is not None:
-            disconnect(host.silence(), recorder)
-            if self._leg.audio is not None:
-                disconnect(self._leg.audio, recorder)
-        del recorder  # closes the file at the next tick of the bridge
+        if self._recorder is not None:
+            self._shut()
+        self._recorder = self._hearer = None  # closes the files at the next tick of the bridge
         self._leg.settling += 1
         host.reactor.callLater(self.SETTLE_SECONDS, self._report, end, digit)
 
     def _report(self, end: str, digit: str) -> None:
         self._leg.settling -= 1
+        if len(self._paths) > 1:
+            _same_length(self._paths)
         try:
             size = Path(self._spec.path).stat().st_size
         except OSError:
@@ -170,3 +257,20 @@ class Recording:
             digit=digit,
             heard=self._heard,
         )
+
+
+def _same_length(paths: list[str]) -> None:
+    """Cut what the bridge's clock wrote into one file and not into another, a frame at most."""
+    try:
+        sizes = [Path(path).stat().st_size for path in paths]
+        size = max(min(sizes), WAV_HEADER_BYTES)
+        for path, its in zip(paths, sizes, strict=True):
+            if its > size:
+                with open(path, "r+b") as file:  # noqa: PTH123 - Path.open does no more
+                    os.truncate(file.fileno(), size)
+                    file.seek(4)
+                    file.write(struct.pack("<I", size - 8))
+                    file.seek(WAV_HEADER_BYTES - 4)
+                    file.write(struct.pack("<I", size - WAV_HEADER_BYTES))
+    except OSError:
+        pass  # the engine looks at what is there

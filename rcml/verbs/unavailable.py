@@ -22,7 +22,7 @@ class Unavailable(Verb):
         return None
 
 
-UNAVAILABLE = ("Dial", "Sms", "Email", "Fax", "Hold", "Resume", "Refer", "Message", "Enqueue", "Leave")
+UNAVAILABLE = ("Sms", "Email", "Fax", "Message", "Enqueue", "Leave")
 """Names of the verbs that are skipped."""
 
 AFTER_END = frozenset({"Sms", "Email", "Fax"})

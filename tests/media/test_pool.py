@@ -15,13 +15,14 @@ from sipmessage import Response
 from test_worker import Dialog, Ears, Rtp, World, pause, until
 from twisted.internet import process, reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from media import pool as pool_module
-from media import protocol
+from media import protocol, watchdog
 from media.link import WorkerLink
-from media.pool import EndReport, MediaLeg, NoCapacity, Pool, PoolConfig
+from media.placement import Placement
+from media.pool import EndReport, MediaLeg, NoCapacity
 from media.spawner import Spawner
+from media.worker_record import Worker
 
 pytestmark = pytest.mark.loopback
 REACTOR: Any = reactor
@@ -31,7 +32,7 @@ Make = Callable[..., Any]
 @pytest_twisted.async_yield_fixture
 async def make(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
     """Make started pools; the watchdog looks more often than in life."""
-    monkeypatch.setattr(pool_module, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(watchdog, "PING_SECONDS", 0.2)
     worlds: list[World] = []
 
     async def new(**settings: Any) -> World:
@@ -437,30 +438,16 @@ async def test_a_burst_of_calls_is_spread_so_that_no_worker_aborts(make: Make) -
 
 
 def test_a_worker_gets_no_more_starts_than_its_rate() -> None:
-    clock = Clock()
-    config = PoolConfig(
-        edge_port=1,
-        rtp_address="127.0.0.1",
-        public_address="",
-        rtp_ports=(38000, 39999),
-        codecs=[],
-        start_rate=3,
-        spare_workers=0,
-    )
-    pool = Pool(clock, config)
-    pool.capacity = 10
-    worker = pool_module.Worker(1, 0)
-    pool._workers[1] = worker
-    assert pool._choose() is None, "it is not ready"
-    pool.worker_ready(worker, 1, 5060)
-    for number in range(3):
-        chosen = pool._choose()
-        assert chosen is worker
-        pool._take(chosen, b"%d" % number)
-    assert pool._choose() is None
-    clock.advance(0.6)
+    placement = Placement(10, 3)
+    worker = Worker(1, 0)
+    assert placement.choose([worker], 0.0) is None, "it is not ready"
+    worker.ready = True
+    for _ in range(3):
+        assert placement.choose([worker], 1.0) is worker
+        worker.starts.append(1.0)
+    assert placement.choose([worker], 1.4) is None
 
-    assert pool._choose() is worker
+    assert placement.choose([worker], 1.6) is worker
 
 
 # ------------------------------------------------------------------------- the zygote

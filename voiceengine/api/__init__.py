@@ -4,14 +4,36 @@ from __future__ import annotations
 
 from twisted.web.server import Site
 
-from voiceengine.api import accounts, calls, clients, notifications, numbers, recordings
+from voiceengine.api import (
+    accounts,
+    calls,
+    clients,
+    conferences,
+    notifications,
+    numbers,
+    operations,
+    participants,
+    recordings,
+    refers,
+)
 from voiceengine.api.deps import ApiDeps
-from voiceengine.api.ports import CallControl, CreateCall, ModifyCall
+from voiceengine.api.ports import CallControl, ConferenceControl, CreateCall, ModifyCall
 from voiceengine.api.site import make_site
 
-__all__ = ["ApiDeps", "CallControl", "CreateCall", "ModifyCall", "build_site"]
+__all__ = ["ApiDeps", "CallControl", "ConferenceControl", "CreateCall", "ModifyCall", "build_site"]
 
-RESOURCES = (accounts, calls, clients, numbers, recordings, notifications)
+RESOURCES = (
+    accounts,
+    calls,
+    operations,
+    conferences,
+    participants,
+    clients,
+    numbers,
+    recordings,
+    refers,
+    notifications,
+)
 """Modules with a function `routes() -> Sequence[Route]`; more specific paths come first inside a module."""
 
 

@@ -35,9 +35,11 @@ _DEVELOPER: Final[Mapping[str, frozenset[str]]] = {
     "Applications": _ALL,
     "Calls": _ALL,
     "Clients": _ALL,
+    "Conferences": _ALL,
     "IncomingPhoneNumbers": _ALL,
     "Notifications": _READ,
     "Recordings": frozenset({"Read", "Delete"}),
+    "Refers": _READ,
 }
 PERMISSIONS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     "developer": _DEVELOPER,

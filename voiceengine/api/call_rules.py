@@ -6,10 +6,13 @@ import re
 from typing import Final
 from urllib.parse import unquote
 
+import attrs
+
 from voiceengine.api.errors import ApiError, bad, missing
 from voiceengine.api.number_rules import to_e164
 from voiceengine.api.parameters import Parameters
 from voiceengine.api.ports import CALL_EVENTS, CreateCall, ModifyCall
+from voiceengine.api.rooms import room_document
 from voiceengine.config import Settings
 
 MAX_TIMEOUT: Final = 600
@@ -80,24 +83,16 @@ def _normalised(to: str, settings: Settings) -> str:
     return number
 
 
-def parse_create(body: Parameters, account_sid: str, settings: Settings) -> CreateCall:
-    """Read the parameters of a new call."""
+def parse_callee(body: Parameters, account_sid: str, settings: Settings) -> CreateCall:
+    """Read whom to call and how; the document is the caller's."""
     from_ = body.required("From", "From can not be null.").strip()
     to, _, suffix = body.required("To", "To can not be null.").strip().partition("?")
-    url, rcml = body.url("Url"), body.document("Rcml") or body.document("Twiml")
     if not from_ or not to:
         raise missing(f"{'To' if from_ else 'From'} can not be null.")
-    if url is None and rcml is None:
-        raise missing("Url can not be null.")
     return CreateCall(
         account_sid=account_sid,
         from_=from_,
         to=_normalised(to, settings),
-        url=url,
-        rcml=rcml,
-        method=body.method("Method"),
-        fallback_url=body.url("FallbackUrl"),
-        fallback_method=body.method("FallbackMethod"),
         status_callback=body.url("StatusCallback"),
         status_callback_method=body.method("StatusCallbackMethod"),
         status_callback_events=parse_events(body),
@@ -109,33 +104,53 @@ def parse_create(body: Parameters, account_sid: str, settings: Settings) -> Crea
     )
 
 
-def parse_modify(body: Parameters) -> ModifyCall | None:
-    """Read the instructions for a live call; None when they change nothing.
+def parse_create(body: Parameters, account_sid: str, settings: Settings) -> CreateCall:
+    """Read the parameters of a new call."""
+    request = parse_callee(body, account_sid, settings)
+    url, rcml = body.url("Url"), body.document("Rcml") or body.document("Twiml")
+    if url is None and rcml is None:
+        raise missing("Url can not be null.")
+    return attrs.evolve(
+        request,
+        url=url,
+        rcml=rcml,
+        method=body.method("Method"),
+        fallback_url=body.url("FallbackUrl"),
+        fallback_method=body.method("FallbackMethod"),
+    )
+
+
+def parse_modify(body: Parameters, room: str | None = None) -> ModifyCall:
+    """Read the instructions for a live call.
+
+    Args:
+        body: the parameters.
+        room: name of the conference that the call shall enter, when it is asked to.
 
     Raises:
         ApiError: 409 without any instruction, 400 for one that cannot be carried out.
     """
     url, rcml = body.url("Url"), body.document("Rcml") or body.document("Twiml")
-    status = body.text("Status")
-    mute = body.flag("Mute")
-    if url is None and rcml is None and status is None and mute is None:
+    status, mute, moves = body.text("Status"), body.flag("Mute"), bool(body.flag("MoveConnectedCallLeg"))
+    if url is None and rcml is None and room is None and status is None and mute is None:
         raise ApiError(409, NOTHING_TO_DO)
-    for name in ("Mute", "MoveConnectedCallLeg"):
-        if body.flag(name):
-            raise bad(f"{name} is not available in this version; leave it out or give false.")
-    if status is not None:
-        status = status.lower()
-        if status not in ("canceled", "completed"):
-            raise bad("Status must be canceled or completed.")
-    if url is None and rcml is None and status is None:
-        return None
+    if status is not None and status.lower() not in ("canceled", "completed"):
+        raise bad("Status must be canceled or completed.")
+    if room is not None:
+        if url is not None or rcml is not None:
+            raise bad("Give either a document (Url or Rcml) or a conference (ConferenceSid or FriendlyName).")
+        rcml = room_document(room)
+    if moves and url is None and rcml is None:
+        raise bad("MoveConnectedCallLeg needs a document: give Url, Rcml, ConferenceSid or FriendlyName too.")
     return ModifyCall(
         url=url,
         rcml=rcml,
         method=body.method("Method"),
         fallback_url=body.url("FallbackUrl"),
         fallback_method=body.method("FallbackMethod"),
-        status=status,
+        status=status and status.lower(),
         status_callback=body.url("StatusCallback"),
         status_callback_method=body.method("StatusCallbackMethod"),
+        mute=mute,
+        move_connected_leg=moves,
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from voiceengine.api.call_rules import parse_create, parse_modify
-from voiceengine.api.errors import ApiError, forbidden, not_found
+from voiceengine.api.conferences import find_conference, running
+from voiceengine.api.errors import ApiError, bad, not_found
 from voiceengine.api.lists import ListRules, list_reply
 from voiceengine.api.notifications import NOTIFICATION
 from voiceengine.api.notifications import RULES as NOTIFICATION_RULES
-from voiceengine.api.paging import MAX_SIZE, Rule, call_sid
-from voiceengine.api.recordings import RECORDING
+from voiceengine.api.paging import Rule, call_sid
 from voiceengine.api.representation import (
     Field,
     Many,
@@ -22,9 +22,10 @@ from voiceengine.api.representation import (
     moment,
     plain,
 )
-from voiceengine.api.routing import NOT_ACTIVE, Context, Reply, Route
-from voiceengine.store.query import Filter, ListQuery
-from voiceengine.store.rows import CallRow, RecordingRow
+from voiceengine.api.rooms import room_name
+from voiceengine.api.routing import Context, Reply, Route
+from voiceengine.store.query import Filter
+from voiceengine.store.rows import CallRow
 
 ENDED = frozenset({"completed", "busy", "failed", "no-answer", "canceled", "not-found"})
 """States of a call that is over."""
@@ -123,14 +124,18 @@ async def _list(context: Context) -> Reply:
 
 
 async def _create(context: Context) -> Reply:
-    if context.account.status != "active":
-        raise forbidden(NOT_ACTIVE)
+    context.active()
     request = parse_create(context.body, context.account.sid, context.deps.settings)
     rows = await context.deps.control.create(request)
     return Reply(One(CALL, rows[0]) if len(rows) == 1 else Many(CALL, rows))
 
 
-async def _row(context: Context) -> CallRow:
+async def call_row(context: Context) -> CallRow:
+    """The call of the path; the super admin may name that of any account.
+
+    Raises:
+        ApiError: 404 for an unknown call, 403 for that of another account.
+    """
     sid = call_sid(context.variables["sid"])
     row = await context.deps.store.calls.get(sid)
     if row is None:
@@ -142,35 +147,39 @@ async def _row(context: Context) -> CallRow:
 
 
 async def _get(context: Context) -> Reply:
-    return Reply(One(CALL, await _row(context)))
+    return Reply(One(CALL, await call_row(context)))
+
+
+async def live_row(context: Context) -> CallRow:
+    """The call of the path, which must not be over.
+
+    Raises:
+        ApiError: as for `call_row`, and 410.
+    """
+    row = await call_row(context)
+    if row.status in ENDED:
+        raise ApiError(410, "Call is already completed.", code=1100)
+    return row
+
+
+async def _room(context: Context, row: CallRow) -> str | None:
+    """Name of the room that the call shall enter, None when none is given."""
+    sid, name = context.body.text("ConferenceSid"), context.body.text("FriendlyName")
+    if sid is None:
+        return None if name is None else room_name(name)
+    if name is not None:
+        raise bad("ConferenceSid and FriendlyName both name the conference; give one of them.")
+    return running(await find_conference(context, sid, row.account_sid)).friendly_name
 
 
 async def _modify(context: Context) -> Reply:
-    row = await _row(context)
-    if row.status in ENDED:
-        raise ApiError(410, "Call is already completed.", code=1100)
-    change = parse_modify(context.body)
-    if change is not None:
-        row = await context.deps.control.modify(row.sid, change)
-    return Reply(One(CALL, row))
-
-
-async def _recordings(context: Context) -> Reply:
-    row = await _row(context)
-    rows: list[RecordingRow] = []
-    while True:
-        page = await context.deps.store.recordings.list(
-            ListQuery(
-                filters=(Filter("call_sid", "eq", row.sid),), page=len(rows) // MAX_SIZE, page_size=MAX_SIZE
-            )
-        )
-        rows.extend(page.items)
-        if len(page.items) < MAX_SIZE:
-            return Reply(Many(RECORDING, rows))
+    row = await live_row(context)
+    change = parse_modify(context.body, await _room(context, row))
+    return Reply(One(CALL, await context.deps.control.modify(row.sid, change)))
 
 
 async def _notifications(context: Context) -> Reply:
-    row = await _row(context)
+    row = await call_row(context)
     return await list_reply(
         context,
         context.deps.store.notifications,
@@ -187,6 +196,5 @@ def routes() -> Sequence[Route]:
     return (
         Route(path=base, resource="Calls", handlers={"GET": _list, "POST": _create}),
         Route(path=one, resource="Calls", handlers={"GET": _get, "POST": _modify}),
-        Route(path=one + "/Recordings", resource="Recordings", handlers={"GET": _recordings}),
         Route(path=one + "/Notifications", resource="Notifications", handlers={"GET": _notifications}),
     )

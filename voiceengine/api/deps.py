@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 from twisted.web.resource import IResource
 
-from voiceengine.api.ports import CallControl
+from voiceengine.api.ports import CallControl, ConferenceControl
 from voiceengine.config import Settings
 from voiceengine.store import Store
 
@@ -23,6 +23,8 @@ class ApiDeps:
     store: Store
     settings: Settings
     control: CallControl
+    conferences: ConferenceControl | None = None
+    """Live conferences; None: what needs them is answered with 503."""
     recordings_folder: Path
     health: Callable[[], Health | Awaitable[Health]]
     """Tells whether the engine is ready, and details for /healthz."""

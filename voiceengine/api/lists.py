@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import attrs
 
 from voiceengine.api.paging import Paged, Rule, carried, parse_filters, parse_page, parse_sort
-from voiceengine.api.representation import Representation
+from voiceengine.api.representation import Format, Representation
 from voiceengine.api.routing import Context, Reply
 from voiceengine.store.hot import BehindRepository
 from voiceengine.store.query import Filter, ListQuery
@@ -26,6 +26,8 @@ class ListRules:
     filters: Mapping[str, Rule]
     sortable: Mapping[str, str]
     """SortBy attribute -> field."""
+    newest_first: bool = True
+    """Order of a list without SortBy."""
 
 
 async def list_reply(
@@ -36,10 +38,11 @@ async def list_reply(
     *,
     path: str,
     fixed: tuple[Filter, ...] = (),
+    only: Format | None = None,
 ) -> Reply:
-    """Answer a page of a list, newest first unless asked otherwise."""
+    """Answer a page of a list; `only` is the one format of a resource that knows no other."""
     page, page_size = parse_page(context.query)
-    sort, descending = parse_sort(context.query, rules.sortable, ("date_created", True))
+    sort, descending = parse_sort(context.query, rules.sortable, ("date_created", rules.newest_first))
     found = await repository.list(
         ListQuery(
             filters=(*parse_filters(context.query, rules.filters), *fixed),
@@ -59,4 +62,4 @@ async def list_reply(
         path=path,
         carried=carried(context.query, [*rules.filters, *COMMON]),
     )
-    return Reply(paged.check())
+    return Reply(paged.check(), only=only)

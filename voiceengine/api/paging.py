@@ -22,7 +22,7 @@ DEFAULT_SIZE = 50
 MAX_SIZE = 1000
 DAY = 86400.0
 
-Kind = Literal["suffix", "eq", "call", "status", "contains", "integer", "from", "until"]
+Kind = Literal["suffix", "eq", "call", "status", "upper", "contains", "integer", "from", "until"]
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2})?", re.ASCII)
 
@@ -65,6 +65,8 @@ def _filter(name: str, rule: Rule, value: str) -> Filter:
             return Filter(rule.field, "eq", call_sid(value))
         case "status":
             return Filter(rule.field, "eq", value.lower().replace("_", "-"))
+        case "upper":
+            return Filter(rule.field, "eq", value.upper().replace("-", "_"))
         case "integer":
             if not re.fullmatch(r"[0-9]{1,15}", value):
                 raise bad(f"{name} must be a whole number.")
@@ -148,7 +150,7 @@ class Paged(Generic[R]):
         start = self.page * self.page_size
         last = self.page == self.last
         end = start + len(self.rows) if last else start + self.page_size - 1
-        after = getattr(self.rows[-1], "sid", "") if self.rows else ""
+        after = _sid_of(self.rows[-1]) if self.rows else ""
         return {
             "page": self.page,
             "num_pages": self.last,
@@ -172,6 +174,11 @@ class Paged(Generic[R]):
         """The list element with the envelope as attributes."""
         attributes = [(key.replace("_", ""), value) for key, value in self.envelope(render).items()]
         return list_element(self.representation, self.rows, render, attributes)
+
+
+def _sid_of(row: object) -> str:
+    """The sid of a row; a participant is known by that of its call."""
+    return str(getattr(row, "sid", "") or getattr(row, "call_sid", ""))
 
 
 def carried(query: Parameters, names: Sequence[str]) -> tuple[tuple[str, str], ...]:

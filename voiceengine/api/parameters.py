@@ -91,6 +91,14 @@ class Parameters:
             raise bad(f"{name} must be an absolute http or https URL{also}.")
         return value
 
+    def choice(self, name: str, default: str, allowed: Sequence[str]) -> str:
+        """One of these words, in any letter case."""
+        value = (self.text(name) or default).lower()
+        if value not in allowed:
+            *others, last = allowed
+            raise bad(f"{name} must be {', '.join(others)} or {last}.")
+        return value
+
     def sid(self, name: str, prefix: str) -> str | None:
         """A sid with this prefix; None when absent or empty."""
         value = self.text(name)

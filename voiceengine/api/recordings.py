@@ -8,18 +8,23 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final, Literal
 
 from twisted.internet.threads import deferToThreadPool
 from twisted.web.server import NOT_DONE_YET, Request
 from twisted.web.static import File
 
-from voiceengine.api.errors import not_found
+from voiceengine.api.errors import ApiError, not_found
 from voiceengine.api.lists import ListRules, list_reply
-from voiceengine.api.paging import Rule
-from voiceengine.api.representation import Field, One, Render, Representation, date, plain
+from voiceengine.api.paging import MAX_SIZE, Rule
+from voiceengine.api.representation import Field, Many, One, Render, Representation, date, plain
 from voiceengine.api.routing import Context, Reply, Route
 from voiceengine.config import Settings
+from voiceengine.store.query import Filter, ListQuery
 from voiceengine.store.rows import RecordingRow
+
+COMPLETED: Final = "completed"
+"""Status of a recording whose file is whole."""
 
 _SID = re.compile(r"RE[0-9a-zA-Z]{32}")
 
@@ -44,10 +49,13 @@ RECORDING: Representation[RecordingRow] = Representation(
         date("date_updated"),
         plain("account_sid"),
         plain("call_sid"),
-        Field("duration", lambda row, _: duration(row.duration)),
+        Field("duration", lambda row, _: duration(row.duration) if row.status == COMPLETED else None),
         plain("api_version"),
         Field("uri", lambda row, render: render.uri(_path(row, render))),
         Field("file_uri", lambda row, render: f"{render.base_url}{_path(row, render)}.wav"),
+        plain("status"),
+        plain("channels"),
+        plain("conference_sid", xml_null="omit"),
     ),
 )
 
@@ -56,9 +64,22 @@ RULES = ListRules(
         "StartTime": Rule("date_created", "from"),
         "EndTime": Rule("date_created", "until"),
         "CallSid": Rule("call_sid", "call"),
+        "ConferenceSid": Rule("conference_sid", "eq"),
     },
     sortable={"DateCreated": "date_created", "Duration": "duration", "CallSid": "call_sid"},
 )
+
+
+async def all_recordings(context: Context, field: Literal["call_sid", "conference_sid"], sid: str) -> Reply:
+    """Answer every recording of a call or of a conference, newest first, as a bare list."""
+    rows: list[RecordingRow] = []
+    while True:
+        page = await context.deps.store.recordings.list(
+            ListQuery(filters=(Filter(field, "eq", sid),), page=len(rows) // MAX_SIZE, page_size=MAX_SIZE)
+        )
+        rows.extend(page.items)
+        if len(page.items) < MAX_SIZE:
+            return Reply(Many(RECORDING, rows))
 
 
 async def _list(context: Context) -> Reply:
@@ -86,6 +107,8 @@ async def _get(context: Context) -> Reply:
 async def _delete(context: Context) -> Reply:
     row = await _row(context)
     context.own(row.account_sid)
+    if row.status != COMPLETED:
+        raise ApiError(409, "The recording still goes on; stop it before you remove it.")
     await context.deps.store.recordings.delete(row.sid)
     reactor = context.deps.reactor
     unlink = _file(context, row).unlink
@@ -96,7 +119,7 @@ async def _delete(context: Context) -> Reply:
 async def _media(context: Context) -> Reply:
     row = await _row(context)
     path = _file(context, row)
-    if row.account_sid != context.account.sid or not path.is_file():
+    if row.account_sid != context.account.sid or row.status != COMPLETED or not path.is_file():
         raise not_found("recording")
 
     def deliver(request: Request) -> None:

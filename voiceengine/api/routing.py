@@ -30,6 +30,8 @@ class Reply:
     status: int = 200
     deliver: Callable[[Request], object] | None = None
     """Writes the reply itself (media)."""
+    only: Format | None = None
+    """The format of a resource that knows no other; None: what the request asks for."""
 
 
 @attrs.frozen(kw_only=True)
@@ -78,6 +80,15 @@ class Context:
         if account_sid != self.account.sid:
             raise forbidden("The resource belongs to another account.")
 
+    def active(self) -> None:
+        """Refuse new traffic for an account that may have none; its parent could still ask for it.
+
+        Raises:
+            ApiError: 403.
+        """
+        if self.account.status != "active":
+            raise forbidden(NOT_ACTIVE)
+
     def changed(self) -> None:
         """Tell that provisioning changed."""
         if self.deps.provisioning_changed is not None:
@@ -97,6 +108,8 @@ class Route:
     handlers: Mapping[str, Handler]
     public: Callable[[Settings], bool] = attrs.field(default=lambda _: False)
     """Whether these settings let it be served without credentials."""
+    permissions: Mapping[str, str] = attrs.field(factory=dict)
+    """Method -> name in the permissions, where it differs from `resource`."""
 
     def match(self, segments: Sequence[str]) -> dict[str, str] | None:
         """The variables, None when the path is another."""
@@ -175,7 +188,7 @@ class Router:
                 405, f"{method} is not offered here; allowed: {allowed}.", headers={"Allow": allowed}
             )
         if not public:
-            self._permit(acting, account, route, route.action(method))
+            self._permit(acting, account, route, method)
         query = Parameters(parse_form(request.uri.partition(b"?")[2]))
         context = Context(
             deps=self._deps,
@@ -229,13 +242,14 @@ class Router:
         admin = accounts.super_admin()
         return admin is not None and admin.sid == acting.sid
 
-    def _permit(self, acting: Account, account: Account, route: Route, action: Action) -> None:
-        allowed = permitted(acting, route.resource, action)
+    def _permit(self, acting: Account, account: Account, route: Route, method: str) -> None:
+        resource = route.permissions.get(method, route.resource)
+        allowed = permitted(acting, resource, route.action(method))
         if route.resource == "Accounts" and not is_administrator(acting):
             # Other roles operate on their own Account object only; the list shows children.
             allowed = allowed and "{account}" in route.path and acting.sid == account.sid
         if not allowed:
-            raise forbidden(f"The role {acting.role} does not allow this on {route.resource}.")
+            raise forbidden(f"The role {acting.role} does not allow this on {resource}.")
 
     def _body(self, request: Request) -> Parameters:
         content_type = request.getHeader("Content-Type") or ""

@@ -174,7 +174,8 @@ class _Leaf(Resource):
             if reply.status != 204:
                 request.setHeader("Content-Length", "0")
         else:
-            encoded, content_type = encode(reply.content, render)
+            shown = render if reply.only is None else self._router.render(reply.only)
+            encoded, content_type = encode(reply.content, shown)
             request.setHeader("Content-Type", content_type)
             request.setHeader("Content-Length", str(len(encoded)))
             request.write(encoded)

@@ -7,18 +7,28 @@ import math
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
+from twisted.internet import defer
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from media.audio import repair_wav_header
 from media.legs import EndReport, RecordingReport
-from rcml.interpreter import Interpreter, Source
+from rcml.interpreter import Interpreter, InterpreterSettings, Outcome, Source
 from rcml.parameters import standard_parameters
-from rcml.ports import CallInfo, CallStatus, Ports, StoredRecording
+from rcml.ports import (
+    CallInfo,
+    CallStatus,
+    Conferences,
+    Dialer,
+    Ports,
+    RecordSpec,
+    ReferResult,
+    StoredRecording,
+)
+from rcml.verbs.refer import refer_status
+from voiceengine.calls.call_recordings import CallRecordings
 from voiceengine.calls.callbacks import (
     CallbackQueue,
     ProgressCallback,
@@ -34,7 +44,7 @@ from voiceengine.calls.prompts import CallPrompts
 from voiceengine.calls.quality import mos
 from voiceengine.calls.records import CallRecords
 from voiceengine.calls.status import can_change, final_status
-from voiceengine.store.rows import API_VERSION, CallRow, RecordingRow, new_sid
+from voiceengine.store.rows import API_VERSION, CallRow, ReferRow, new_sid
 
 if TYPE_CHECKING:
     from voiceengine.calls.context import CallContext
@@ -48,6 +58,54 @@ def timestamp(at: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+class CallWatcher(Protocol):
+    """Who follows an outbound leg besides its callbacks: the Dial that made it."""
+
+    def branch_rings(self, call: Call, *, early_media: bool) -> None:
+        """It is being alerted, or sends audio before its answer."""
+        ...
+
+    def branch_answered(self, call: Call) -> None:
+        """It was answered."""
+        ...
+
+    def branch_ended(self, call: Call) -> None:
+        """It is over; its record is complete."""
+        ...
+
+    def branch_taken(self, call: Call) -> None:
+        """It goes its own way from now on (transfer, live modification)."""
+        ...
+
+
+class Joined(Protocol):
+    """What joins a call with others: a pair, or a conference."""
+
+    def holds(self, call: Call) -> None:
+        """The call was put on hold, or taken off."""
+        ...
+
+    def mute(self, call: Call, muted: bool) -> None:
+        """The call shall not be heard, or be heard again."""
+        ...
+
+
+class CallServices(Protocol):
+    """What a call gets from all calls together."""
+
+    def dialer(self, call: Call) -> Dialer:
+        """Makes the port that dials for a call."""
+        ...
+
+    def conferences(self, call: Call) -> Conferences:
+        """Makes the port that joins a call with conferences."""
+        ...
+
+    def ended(self, call: Call) -> None:
+        """A call is over, and its flow has done its last duties."""
+        ...
+
+
 class Call:
     """A live call; implements `voiceengine.calls.leg.LegOwner`.
 
@@ -56,7 +114,7 @@ class Call:
         row: its record; saved with every change.
         info: what applications are told of it.
         callback: where its progress is told.
-        ended: told once, when the leg is over and the flow has done its last duties.
+        services: what it gets from all calls together.
     """
 
     def __init__(
@@ -65,7 +123,7 @@ class Call:
         row: CallRow,
         info: CallInfo,
         callback: StatusCallback | ProgressCallback | None,
-        ended: Callable[[Call], None],
+        services: CallServices,
     ) -> None:
         self._context = context
         self.row = row
@@ -73,10 +131,11 @@ class Call:
         """Name of its leg in the edge and in the workers."""
         self.info = info
         self.callback = callback
-        self._on_ended = ended
+        self._services = services
         self._status = CallStatus(row.status)
         self.records = CallRecords(context.store, row.account_sid, row.sid, context.wall)
-        self.records.on_transcription = self._transcribe
+        self.recordings = CallRecordings(context, self)
+        self.records.on_transcription = self.recordings.transcribe
         self.callbacks = CallbackQueue(context.web, row.sid, self.records.journal)
         self.leg = CallLeg(
             context.reactor, self, str(context.assets.beep), context.settings.media.answer_timeout
@@ -86,13 +145,22 @@ class Call:
         self.next_source: Source | None = None
         """A document that was asked for before the first one was begun."""
         self.on_answered: Callable[[], None] | None = None
+        self.watcher: CallWatcher | None = None
+        self.joined: Joined | None = None
+        self.application = ""
+        """URL of its first document."""
+        self.conference_account_sid = row.account_sid
+        """Names of conferences are looked up here."""
+        self.final_headers: dict[str, str] = {}
+        """X- headers of the final response or BYE of the other side."""
+        self.dialed = False
+        """Whether it dialed somebody."""
+        self.implicit = False
+        """Whether its document is nobody's: it dials what the caller dialed."""
         self._flow: Deferred[None] | None = None
         self._flow_number = 0
         self._running = False
         self._ports: Ports | None = None
-        self._recording: tuple[str, str] | None = None
-        """Sid of the whole-call recording, and its URL once stored."""
-        self._stored: dict[str, RecordingRow] = {}
         self._created = context.reactor.seconds()
         self._answered_at: float | None = None
         self._limit: Any = None
@@ -151,7 +219,7 @@ class Call:
         if callback is None or event in self._reported:
             return
         self._reported.add(event)
-        extra = self._recording_parameters() if event == "completed" else []
+        extra = self.recordings.parameters() if event == "completed" else []
         if isinstance(callback, ProgressCallback):
             if event in callback.events:
                 parameters = progress_parameters(
@@ -176,23 +244,44 @@ class Call:
 
     # -------------------------------------------------------------- flow
 
+    @property
+    def ports(self) -> Ports:
+        """What documents act on."""
+        if self._ports is None:
+            context = self._context
+            self._ports = Ports(
+                leg=self.leg,
+                fetcher=CallFetcher(context.web, self.leg),
+                prompts=CallPrompts(
+                    context.speech, context.audio, self.leg, self.row.account_sid, self.records
+                ),
+                records=self.records,
+                dialer=self._services.dialer(self),
+                conferences=self._services.conferences(self),
+            )
+        return self._ports
+
+    @property
+    def running(self) -> bool:
+        """Whether a document runs on it."""
+        return self._running
+
     def run(self, source: Source) -> None:
-        """Run a document flow on the leg; one that is running is stopped first."""
-        self._flow_number += 1
-        if self._flow is not None:
-            self._flow.cancel()
-        number = self._flow_number
-        self._running = True
+        """Run a document flow on the leg to the end of the call; one that is running is stopped first."""
+        number = self._new_flow()
         self._flow = Deferred.fromCoroutine(self._run(source, number))
         self._flow.addErrback(self._flow_failed, number)
 
+    def _new_flow(self) -> int:
+        self._flow_number += 1
+        flow, self._flow = self._flow, None
+        if flow is not None:
+            flow.cancel()
+        self._running = True
+        return self._flow_number
+
     async def _run(self, source: Source, number: int) -> None:
-        context = self._context
-        if self._ports is None:
-            fetcher = CallFetcher(context.web, self.leg)
-            prompts = CallPrompts(context.speech, context.audio, self.leg, self.row.account_sid, self.records)
-            self._ports = Ports(leg=self.leg, fetcher=fetcher, prompts=prompts, records=self.records)
-        await Interpreter(self._ports, self.info, context.interpreter).run(source)
+        await Interpreter(self.ports, self.info, self._context.interpreter).run(source)
         if number == self._flow_number:
             if not self.leg.ended:
                 await self.leg.hangup()
@@ -208,15 +297,44 @@ class Call:
         self.leg.end('SIP;cause=500;text="internal error"', wanted=CallStatus.FAILED, code=500)
         self._finish()
 
+    async def run_aside(
+        self, source: Source, settings: InterpreterSettings, seconds: float
+    ) -> Outcome | None:
+        """Run a document that leaves the call as it is (screening).
+
+        Returns:
+            None when it took longer than `seconds`, or was stopped by another document.
+        """
+        number = self._new_flow()
+        flow = Deferred.fromCoroutine(Interpreter(self.ports, self.info, settings).run(source))
+        self._flow = flow  # type: ignore[assignment]
+        timer = self._context.reactor.callLater(seconds, flow.cancel)
+        try:
+            return await flow
+        except defer.CancelledError:
+            return None
+        finally:
+            if timer.active():
+                timer.cancel()
+            if number == self._flow_number:
+                self._flow = None
+                self._running = False
+                self._finish()
+
+    def stop_flow(self) -> None:
+        """Stop the document that runs; the call goes on without one."""
+        if self._running:
+            self._new_flow()
+            self._running = False
+            self.leg.reset()
+
     async def switch(self, source: Source) -> None:
         """Stop the running document and run another one (live modification)."""
         self.records.journal("modified", url=source.url)
         if self.leg.unattached or (self.leg.outbound and not self.leg.answered):
             self.next_source = source  # it has not begun; it begins with this one
             return
-        self._flow_number += 1
-        if self._flow is not None:
-            self._flow.cancel()
+        self._new_flow()
         self.leg.reset()
         self.run(source)
 
@@ -229,6 +347,13 @@ class Call:
         reason = f'RESTCOMM;cause={code};text="{why}"'
         self.leg.end(reason, wanted=CallStatus.CANCELED, code=603)
         await self.leg.hangup()
+
+    def give_up(self, status: CallStatus, why: str) -> None:
+        """End an outbound leg that nobody waits for any more; `status` is that of one not answered."""
+        if self.leg.unattached:
+            self.never_came(status, code=487, cause=why)
+        else:
+            self.leg.end(wanted=status)
 
     def replace_callback(self, url: str, method: str) -> None:
         """Tell the rest of the progress somewhere else."""
@@ -254,6 +379,52 @@ class Call:
     def leg_rings(self) -> None:
         """An outbound leg is being alerted."""
         self.change(CallStatus.RINGING)
+        if self.watcher is not None:
+            self.watcher.branch_rings(self, early_media=False)
+
+    def leg_early_media(self) -> None:
+        """An outbound leg sends audio before its answer."""
+        self.change(CallStatus.RINGING)
+        if self.watcher is not None:
+            self.watcher.branch_rings(self, early_media=True)
+
+    def leg_holds(self) -> None:
+        """The leg was put on hold or taken off, by us or by its party."""
+        if self.row.on_hold != self.leg.on_hold:
+            self.save(on_hold=self.leg.on_hold)
+        self.records.journal("hold", by_us=self.leg.on_hold, by_party=self.leg.held)
+        if self.joined is not None:
+            self.joined.holds(self)
+
+    def leg_refers(self, target: str, result: ReferResult) -> None:
+        """The party was asked to call somebody else: keep a record of it."""
+        context = self._context
+        account = context.store.accounts.get(self.row.account_sid)
+        notified = result.notify_code or None
+        context.store.refers.save(
+            ReferRow(
+                sid=new_sid("RF"),
+                account_sid=self.row.account_sid,
+                org_sid=account.organization_sid if account is not None else "",
+                call_sid=self.sid,
+                from_=self.info.from_ if not self.leg.outbound else self.info.to,
+                to=target,
+                call_status=refer_status(result) if notified is not None else None,
+                refer_sip_response_code=result.code or None,
+                notify_sip_response_code=notified,
+            )
+        )
+        self.records.journal("referred", target=target, code=result.code, notify_code=result.notify_code)
+
+    def mute(self, muted: bool) -> None:
+        """Let nobody (and no recording) hear the party, or let it be heard again."""
+        if self.row.muted == muted:
+            return
+        self.save(muted=muted)
+        self.records.journal("mute", muted=muted)
+        if self.joined is not None:
+            self.joined.mute(self, muted)
+        self.leg.mute(muted)
 
     def leg_answered(self, codec: str) -> None:
         """The leg was answered."""
@@ -269,6 +440,17 @@ class Call:
         self.change(CallStatus.IN_PROGRESS)
         if self.on_answered is not None:
             self.on_answered()
+        if self.watcher is not None:
+            self.watcher.branch_answered(self)
+
+    @property
+    def talk_seconds(self) -> int:
+        """From its answer until now, or to its end; 0 when never answered."""
+        if self.row.duration is not None:
+            return self.row.duration
+        if self._answered_at is None:
+            return 0
+        return int(self._context.reactor.seconds() - self._answered_at + 0.5)
 
     def _too_long(self) -> None:
         self.records.journal("call_limit", seconds=self._context.max_seconds)
@@ -300,7 +482,11 @@ class Call:
         if report.lost:
             context.media_lost(self)
         context.edge.leg_over(self.key, self.row.sip_call_id or "", lost=report.lost)
+        self.final_headers = {name: value for name, value in report.headers if name[:2].lower() == "x-"}
         self.change(status)
+        watcher, self.watcher = self.watcher, None
+        if watcher is not None:
+            watcher.branch_ended(self)
         if not self._running:
             self._finish()
 
@@ -313,66 +499,20 @@ class Call:
     def _finish(self) -> None:
         if not self._closed and self.leg.ended:
             self._closed = True
+            if self.application and not self.dialed:
+                self._context.placement.learn(self.application, dials=False)
             self._context.metrics.call_ended(self._status.value)
-            self._on_ended(self)
+            self._services.ended(self)
 
     # -------------------------------------------------------------- recordings
 
-    def new_recording(self) -> tuple[str, Path]:
+    def new_recording(self, spec: RecordSpec) -> tuple[str, Path]:
         """Sid and path for a recording."""
-        sid = new_sid("RE")
-        return sid, self._context.recordings / f"{sid}.wav"
-
-    def recording_url(self, sid: str) -> str:
-        """Public URL of a recording."""
-        return f"{self._context.api_url}/Accounts/{self.row.account_sid}/Recordings/{sid}.wav"
+        return self.recordings.new(spec)
 
     async def recording_made(self, sid: str, report: RecordingReport | None) -> StoredRecording | None:
         """Store a recording, or drop one that holds nothing."""
-        context = self._context
-        path = context.recordings / f"{sid}.wav"
-        if report is None:
-            seconds = await deferToThreadPool(context.reactor, context.threads, _repair, path)
-            heard = seconds > 0
-        else:
-            seconds, heard = report.seconds, report.heard
-        whole_call = self._recording is not None and self._recording[0] == sid
-        if seconds <= 0 or not (heard or whole_call):
-            await deferToThreadPool(context.reactor, context.threads, path.unlink, True)
-            self.records.journal("recording_empty", sid=sid)
-            return None
-        row = RecordingRow(
-            sid=sid, account_sid=self.row.account_sid, call_sid=self.sid, duration=round(seconds, 3)
-        )
-        context.store.recordings.add(row)
-        self._stored[sid] = row
-        self.records.journal("recording_stored", sid=sid, seconds=round(seconds, 3))
-        return StoredRecording(sid=sid, url=self.recording_url(sid), seconds=seconds)
-
-    def _transcribe(self, sid: str) -> None:
-        """A document asks for a transcription, which needs an engine that this version does not have."""
-        row = self._stored.get(sid)
-        if row is not None:
-            self._context.store.recordings.add(attrs.evolve(row, transcription="not-configured"))
-
-    def record_all(self) -> None:
-        """Record the whole call (both sides)."""
-        sid = self.leg.record_all(self._context.max_seconds)
-        self._recording = (sid, self.recording_url(sid))
-
-    def _recording_parameters(self) -> list[tuple[str, str]]:
-        if self._recording is None:
-            return []
-        sid, url = self._recording
-        seconds = max(1, self.row.duration or 1)
-        return [("RecordingUrl", url), ("RecordingSid", sid), ("RecordingDuration", str(seconds))]
-
-
-def _repair(path: Path) -> float:
-    try:
-        return repair_wav_header(path)
-    except (OSError, ValueError):
-        return 0.0
+        return await self.recordings.made(sid, report)
 
 
 def _media_columns(stats: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import attrs
 from twisted.python.threadpool import ThreadPool
@@ -16,6 +17,7 @@ from media.tones import Assets
 from rcml.interpreter import InterpreterSettings
 from rcml.ports import Level, Notice
 from voiceengine.calls.fetcher import WebClient
+from voiceengine.calls.placement import Placement
 from voiceengine.config import Settings
 from voiceengine.metrics import Metrics
 from voiceengine.sip.access import Access, Location
@@ -54,6 +56,18 @@ class CallContext:
     """Public base of the REST API, with the version."""
     metrics: Metrics
     interpreter: InterpreterSettings
+    placement: Placement = attrs.field(factory=Placement)
+    own_hosts: frozenset[str] = frozenset()
+    """Domains and addresses that mean this engine."""
+    base_url: str = ""
+    """Relative URLs of numbers and applications lead here."""
+
+    def absolute_url(self, url: str) -> str:
+        """Make the URL of a number or an application absolute."""
+        try:
+            return urljoin(self.base_url, url)
+        except ValueError:
+            return url  # the fetch will report it
 
     @property
     def null_literals(self) -> bool:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -21,13 +19,14 @@ from rcml.ports import (
     PlaybackFinished,
     PlaybackId,
     Prompt,
-    RecordingEnd,
-    RecordingFinished,
     RecordingId,
     RecordSpec,
-    StoredRecording,
-    TimerFired,
+    ReferResult,
 )
+from voiceengine.calls.leg_ports import Aside, DigitTap, LegOwner
+from voiceengine.calls.leg_recordings import LegRecordings
+from voiceengine.calls.leg_signalling import LegSignalling
+from voiceengine.calls.mailbox import Mailbox
 
 log = Logger()
 
@@ -35,44 +34,6 @@ T = TypeVar("T")
 
 COMMAND_SECONDS = 10.0
 """A worker that does not react to a command within this time is taken for dead."""
-
-
-class LegOwner(Protocol):
-    """The call that a leg belongs to."""
-
-    @property
-    def status(self) -> CallStatus:
-        """Current status."""
-        ...
-
-    def leg_rings(self) -> None:
-        """The other side is being alerted."""
-        ...
-
-    def leg_answered(self, codec: str) -> None:
-        """The leg was answered and media flows."""
-        ...
-
-    def farewell(self) -> tuple[str, int, str] | None:
-        """Address and text of a BYE that the worker sends to the phone when the engine dies."""
-        ...
-
-    def leg_over(self, report: EndReport, wanted: CallStatus | None) -> None:
-        """The leg is over."""
-        ...
-
-    def new_recording(self) -> tuple[str, Path]:
-        """Sid and path for a recording."""
-        ...
-
-    async def recording_made(self, sid: str, report: RecordingReport | None) -> StoredRecording | None:
-        """A recording ended (None: its worker died and the file must be repaired); store or drop it."""
-        ...
-
-    @property
-    def response_headers(self) -> Sequence[tuple[str, str]]:
-        """Headers of responses and requests that the engine generates."""
-        ...
 
 
 class CallLeg:
@@ -84,19 +45,20 @@ class CallLeg:
         self._reactor = reactor
         self._command_seconds = command_seconds
         self._owner = owner
-        self._beep = beep
         self._media: MediaLeg | None = None
-        self._mailbox: deque[LegEvent] = deque()
-        self._waiter: Deferred[LegEvent] | None = None
-        self._timers: dict[str, Any] = {}
+        self._mailbox = Mailbox(reactor)
         self._guarded: set[Deferred[Any]] = set()
-        self._recordings: dict[str, RecordingId] = {}
+        self.recordings = LegRecordings(owner, beep, self._mailbox.post, self._maybe_post_end)
+        self.signalling = LegSignalling(reactor, owner.leg_holds)
+        self.taps: list[DigitTap] = []
+        """Who is offered a digit before the document is; the latest first."""
+        self.asides: list[Aside] = []
         self._playing: set[str] = set()
-        self._finishing: set[str] = set()
+        self._hold_music = ""
+        self.answer_headers: dict[str, str] = {}
+        """X- headers of the 200 of an outbound leg."""
         self._ending: tuple[int, list[tuple[str, str]]] | None = None
         self._left_farewell = False
-        self._silent: set[str] = set()
-        """Recordings that no document waits for."""
         self._counter = 0
         self._answered = False
         self._media_up = False
@@ -213,74 +175,133 @@ class CallLeg:
         if playback in self._playing and not self.ended:
             self._command().stop_playback(playback)
         self._playing.discard(playback)
-        self._remove(lambda e: isinstance(e, PlaybackFinished | PlaybackFailed) and e.playback == playback)
+        self._mailbox.remove(
+            lambda e: isinstance(e, PlaybackFinished | PlaybackFailed) and e.playback == playback
+        )
 
     def record(self, spec: RecordSpec) -> RecordingId:
-        """Record what the party says."""
-        sid, path = self._owner.new_recording()
-        name = RecordingId(sid)
-        if self.ended:
-            return name
-        self._recordings[sid] = name
-        self._command().record(
-            sid,
-            str(path),
-            beep=self._beep if spec.beep else "",
-            max_seconds=spec.max_seconds,
-            silence_seconds=spec.silence_seconds,
-            finish_keys=spec.finish_keys,
-        )
-        return name
+        """Record what the party says (or both sides)."""
+        return self.recordings.start(None if self.ended else self._command(), spec)
 
-    def record_all(self, max_seconds: float) -> str:
+    def record_all(self, max_seconds: float, *, channels: int = 1, beep: bool = False) -> str:
         """Record both sides until the end of the call; returns the sid."""
-        sid, path = self._owner.new_recording()
-        self._recordings[sid] = RecordingId(sid)
-        self._silent.add(sid)
-        self._command().record(
-            sid,
-            str(path),
-            beep="",
+        spec = RecordSpec(
             max_seconds=max_seconds,
             silence_seconds=max_seconds,
             finish_keys="",
+            beep=beep,
             both=True,
+            stereo=channels == 2,
         )
-        return sid
+        return self.recordings.start(self._command(), spec, awaited=False)
 
     def stop_recording(self, recording: RecordingId) -> None:
         """End a recording early."""
-        if recording in self._recordings:
+        if recording in self.recordings:
             self._command().stop_recording(recording)
+
+    def end_recording(self, sid: str) -> None:
+        """End a recording that no document waits for."""
+        self.stop_recording(RecordingId(sid))
+
+    def pause_recording(self, recording: str, paused: bool) -> None:
+        """Let a recording pause, or go on."""
+        if recording in self.recordings:
+            self._command().pause_recording(recording, paused)
 
     def start_timer(self, name: str, seconds: float) -> None:
         """(Re)start a timer."""
-        self.cancel_timer(name)
-        if not self.ended:
-            self._timers[name] = self._reactor.callLater(seconds, self._fire, name)
+        if self.ended:
+            self._mailbox.cancel_timer(name)
+        else:
+            self._mailbox.start_timer(name, seconds)
 
     def cancel_timer(self, name: str) -> None:
         """Cancel a timer, even one that has fired into the mailbox."""
-        timer = self._timers.pop(name, None)
-        if timer is not None and timer.active():
-            timer.cancel()
-        self._remove(lambda e: isinstance(e, TimerFired) and e.name == name)
+        self._mailbox.cancel_timer(name)
 
     def clear_digits(self) -> None:
         """Drop digits that wait in the mailbox."""
-        self._remove(lambda e: isinstance(e, DigitPressed))
+        self._mailbox.clear_digits()
 
     async def next_event(self) -> LegEvent:
         """Take the next event from the mailbox."""
-        if self._mailbox:
-            return self._mailbox.popleft()
-        if self._ended is not None and not self._recordings:
+        if not self._mailbox and self._ended is not None and not self.recordings:
             return self._ended
-        self._waiter = Deferred()
-        try:
-            return await self._waiter
-        finally:
-            self._waiter = None
+        return await self._mailbox.take()
+
+    async def hold(self, music: Sequence[Prompt]) -> int:
+        """Put the party on hold."""
+        code = await self.unless_ended(self.signalling.hold(self._confirmed_media()))
+        if 200 <= code < 300:
+            self._stop_hold_music()
+            if music:
+                self._hold_music = self.play_aside(music, 0)
+        return code
+
+    async def resume(self) -> int | None:
+        """Take the party off hold."""
+        code = await self.unless_ended(self.signalling.resume(self._confirmed_media()))
+        if code is not None and 200 <= code < 300:
+            self._stop_hold_music()
+        return code
+
+    def _confirmed_media(self) -> MediaLeg:
+        if self.ended or not self._answered:
+            raise LegEnded
+        return self._command()
+
+    def _stop_hold_music(self) -> None:
+        if self._hold_music:
+            self.stop_aside(self._hold_music)
+            self._hold_music = ""
+
+    async def refer(self, target: str, headers: Sequence[tuple[str, str]] = ()) -> ReferResult:
+        """Ask the party to call somebody else."""
+        result = await self.signalling.refer(self._confirmed_media(), target, headers)
+        self._owner.leg_refers(target, result)
+        return result
+
+    # -------------------------------------------------------------- beside the document
+
+    @property
+    def media(self) -> MediaLeg | None:
+        """Its slot in a worker; None before it has one."""
+        return self._media
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether we put the party on hold."""
+        return self.signalling.on_hold
+
+    def post(self, event: LegEvent) -> None:
+        """Tell the document something that happened elsewhere (on a dialed leg, in a conference)."""
+        if not self.ended:
+            self._mailbox.post(event)
+
+    def play_aside(self, prompts: Sequence[Prompt], loop: int = 1) -> str:
+        """Play on top of whatever the party hears; the document is not told of its end."""
+        name = self._name("a")
+        if self._media is not None:
+            self._media.play(name, [prompt.source for prompt in prompts], loop)
+        return name
+
+    def digits_aside(self, digits: str) -> str:
+        """Send keys; the document is not told of their end."""
+        name = self._name("a")
+        if self._media is not None:
+            self._media.send_digits(name, digits)
+        return name
+
+    def stop_aside(self, playback: str) -> None:
+        """Stop what `play_aside` began."""
+        if self._media is not None:
+            self._media.stop_playback(playback)
+
+    def mute(self, muted: bool) -> None:
+        """Silence what the party says."""
+        if self._media is not None:
+            self._media.mute(muted)
 
     # -------------------------------------------------------------- for other ports
 
@@ -308,10 +329,11 @@ class CallLeg:
 
     def reset(self) -> None:
         """Stop what a document plays and records, and forget what waits: another document begins."""
-        for name in list(self._timers):
-            self.cancel_timer(name)
         self._mailbox.clear()
         self._playing.clear()
+        self._hold_music = ""
+        for aside in list(self.asides):
+            aside.cancel()
         if not self.ended and self._media is not None:
             self._media.reset()
 
@@ -325,21 +347,6 @@ class CallLeg:
     def _name(self, kind: str) -> str:
         self._counter += 1
         return f"{kind}{self._counter}"
-
-    def _remove(self, gone: Callable[[LegEvent], bool]) -> None:
-        if self._mailbox:
-            self._mailbox = deque(e for e in self._mailbox if not gone(e))
-
-    def _post(self, event: LegEvent) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.called:
-            waiter.callback(event)
-        else:
-            self._mailbox.append(event)
-
-    def _fire(self, name: str) -> None:
-        self._timers.pop(name, None)
-        self._post(TimerFired(name))
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Wait for a change of state that the worker reports. Raises LegEnded."""
@@ -393,6 +400,7 @@ class CallLeg:
         if code < 200:
             self._owner.leg_rings()
         else:
+            self.answer_headers = {name: value for name, value in headers if name[:2].lower() == "x-"}
             self._confirmed()
         self._announce()
 
@@ -411,58 +419,54 @@ class CallLeg:
         """Audio flows (for an outbound leg this can be early media)."""
         self._codec = codec
         self._media_up = True
-        self.held = held
+        before, self.held = self.held, held
         if not self._answered and (not self.outbound or self._is_confirmed):
             self._answer_now()
+        elif not self._answered:
+            self._owner.leg_early_media()
+        if held != before:
+            self._owner.leg_holds()
         self._announce()
 
     def leg_digit(self, digit: str, method: str) -> None:
         """A key was pressed."""
-        self._post(DigitPressed(digit, method))
+        if not any(tap(digit, method) for tap in reversed(self.taps)):
+            self._mailbox.post(DigitPressed(digit, method))
 
     def leg_playback_done(self, playback: str, error: str) -> None:
         """A playback ended by itself."""
-        name = PlaybackId(playback)
-        self._playing.discard(playback)
-        self._post(PlaybackFailed(name, error) if error else PlaybackFinished(name))
+        if playback in self._playing:
+            name = PlaybackId(playback)
+            self._playing.discard(playback)
+            self._mailbox.post(PlaybackFailed(name, error) if error else PlaybackFinished(name))
+            return
+        for aside in list(self.asides):
+            if aside.playback_done(playback, error):
+                return
 
     def leg_recording_done(self, report: RecordingReport) -> None:
         """A recording ended."""
-        self._finish_recording(report.recording, report)
+        self.recordings.done(report.recording, report)
 
-    def _finish_recording(self, sid: str, report: RecordingReport | None) -> None:
-        end = RecordingEnd(report.end) if report is not None else RecordingEnd.HANGUP
-        digit = report.digit if report is not None else ""
-        self._finishing.add(sid)
-        done = Deferred.fromCoroutine(self._owner.recording_made(sid, report))
+    def leg_reinvited(self, held: bool, code: int) -> None:
+        """A hold (or its end) was answered."""
+        self.signalling.reinvited(held, code)
 
-        def stored(result: StoredRecording | None) -> None:
-            name = self._recordings.pop(sid, None)
-            self._finishing.discard(sid)
-            if name is not None and sid not in self._silent:
-                self._post(RecordingFinished(recording=name, end=end, digit=digit, stored=result))
-            self._maybe_post_end()
-
-        def failed(failure: Any) -> None:
-            log.failure("recording_not_stored sid={sid}", failure=failure, sid=sid)
-            stored(None)
-
-        done.addCallbacks(stored, failed)
+    def leg_referred(self, code: int, notify_code: int, final: bool) -> None:
+        """News of a REFER."""
+        self.signalling.referred(code, notify_code, final)
 
     def leg_ended(self, report: EndReport) -> None:
         """The leg is over."""
         if self._ended is not None:
             return
         self._ended = Ended(report.cause or report.phrase)
-        for name in list(self._timers):
-            timer = self._timers.pop(name)
-            if timer.active():
-                timer.cancel()
-        for sid in list(self._recordings):
-            # its end would have been told before: the worker died, or never had the command
-            if sid not in self._finishing:
-                self._finish_recording(sid, None)
+        self._mailbox.stop_timers()
+        self.recordings.lost()
+        self.signalling.ended()
         self._owner.leg_over(report, self._wanted)
+        for aside in list(self.asides):
+            aside.leg_over()
         for task in list(self._guarded):
             task.cancel()
         self._announce()
@@ -470,7 +474,5 @@ class CallLeg:
 
     def _maybe_post_end(self) -> None:
         """`Ended` comes after the last recording."""
-        if self._ended is not None and not self._recordings:
-            waiter = self._waiter
-            if waiter is not None and not waiter.called and not self._mailbox:
-                waiter.callback(self._ended)
+        if self._ended is not None and not self.recordings and self._mailbox.awaited:
+            self._mailbox.post(self._ended)

@@ -11,27 +11,32 @@ from twisted.logger import Logger
 
 from media.pool import NoCapacity
 from rcml.interpreter import Source
-from rcml.ports import CallInfo, CallStatus, Direction, Level
+from rcml.ports import CallInfo, CallStatus, Conferences, Dialer, Direction, Level
 from rcml.ports import Notice as StoredNotice
 from voiceengine.calls.call import Call, timestamp
-from voiceengine.calls.callbacks import CallbackQueue, StatusCallback
+from voiceengine.calls.callbacks import CallbackQueue, ProgressCallback, StatusCallback
+from voiceengine.calls.conferences import CallConferences, ConferenceBook
 from voiceengine.calls.context import CallContext
+from voiceengine.calls.dialer import CallDialer
+from voiceengine.calls.implicit import dial_document
+from voiceengine.calls.live import LiveControl
 from voiceengine.calls.originate import Originator
+from voiceengine.calls.outbound import Outbound
 from voiceengine.calls.overload import TICK_SECONDS, Overload
 from voiceengine.calls.records import store_notice
-from voiceengine.calls.requests import CreateCall, ModifyCall
-from voiceengine.calls.routing import Caller, ImplicitDial, Notice, Refuse, Router, RunApplication
+from voiceengine.calls.requests import CreateCall, ModifyCall, Operation, StartRecording
+from voiceengine.calls.routing import Caller, ImplicitDial, Notice, Refuse, Router
+from voiceengine.calls.transfer import Transfers
 from voiceengine.errors import CallControlError
 from voiceengine.sip.invite import InboundInvite
 from voiceengine.sip.sdp import SdpError
-from voiceengine.store.rows import CallRow, new_sid
+from voiceengine.store.rows import CallRow, RecordingRow, new_sid
 
 log = Logger()
 
 X_HEADERS = 32
 CALLBACK_SECONDS = 5.0
 """How long the end of the engine waits for the last callbacks."""
-OVER = "Call is already completed."
 _LEVELS = {"error": Level.ERROR, "warning": Level.WARNING}
 
 
@@ -56,7 +61,7 @@ def forwarded_from(headers: Mapping[str, str]) -> str:
 
 
 class CallManager:
-    """Implements `sip.invite.InviteHandler` and `calls.requests.CallControl`."""
+    """Implements `sip.invite.InviteHandler`, `call.CallServices` and `calls.requests.CallControl`."""
 
     def __init__(self, context: CallContext, router: Router) -> None:
         self._context = context
@@ -69,7 +74,12 @@ class CallManager:
         self._ticker.clock = context.reactor
         self._telling: set[CallbackQueue] = set()
         """Queues of calls that are over, whose last callbacks are still on their way."""
-        self._originator = Originator(context, self)
+        self._by_key: dict[str, Call] = {}
+        self._outbound = Outbound(context, self)
+        self._originator = Originator(context, self._outbound)
+        self._live = LiveControl(context, self.calls)
+        self.conference_book = ConferenceBook(context, self._keep_telling)
+        context.edge.on_transfer = Transfers(context, self._by_key.get)
 
     def use_router(self, router: Router) -> None:
         """Route by another router from now on."""
@@ -99,19 +109,30 @@ class CallManager:
         dialed = (to.user if context.settings.sip.use_to else request.uri.user) or request.uri.user or ""
         host = request.uri.host or to.host
         route = self._router.route(self._caller(invite), dialed, host)
-        if isinstance(route, ImplicitDial):
-            self._notices(route.notices, route.account_sid)
-            notice = Notice(
-                11001,
-                "warning",
-                f"Calls to {route.kind} {route.target!r} need Dial, which this version lacks.",
-            )
-            route = Refuse(501, "Dial Is Not Available", (notice,), route.account_sid)
         if isinstance(route, Refuse):
             self._notices(route.notices, route.account_sid)
             invite.refuse(route.code, route.phrase)
-            return
-        self._start(invite, route, dialed)
+        elif isinstance(route, ImplicitDial):
+            self._notices(route.notices, route.account_sid)
+            ring = context.settings.sip.ring_timeout
+            text = dial_document(route.kind, route.target, ring, caller_headers(invite))
+            call = self._enter(invite, route.account_sid, dialed)
+            call.implicit = True
+            self._start(invite, call, Source(text=text), keep=1)
+        else:
+            callback = None
+            if route.status_callback:
+                callback = StatusCallback(url=route.status_callback, method=route.status_callback_method)
+            call = self._enter(invite, route.account_sid, dialed, route.number_sid, callback)
+            call.application = route.url
+            call.conference_account_sid = route.number_account_sid or route.account_sid
+            source = Source(
+                url=route.url,
+                method=route.method,
+                fallback_url=route.fallback_url,
+                fallback_method=route.fallback_method,
+            )
+            self._start(invite, call, source, keep=context.placement.keep(route.url))
 
     def _caller(self, invite: InboundInvite) -> Caller:
         identity = invite.identity
@@ -134,7 +155,15 @@ class CallManager:
             stored = StoredNotice(code=notice.code, level=level, message=notice.message)
             store_notice(store, stored, account_sid=owner, call_sid=None)
 
-    def _start(self, invite: InboundInvite, route: RunApplication, dialed: str) -> None:
+    def _enter(
+        self,
+        invite: InboundInvite,
+        account_sid: str,
+        dialed: str,
+        number_sid: str | None = None,
+        callback: StatusCallback | None = None,
+    ) -> Call:
+        """Enter the call of an INVITE."""
         context = self._context
         request = invite.request
         sender = request.from_address
@@ -143,8 +172,8 @@ class CallManager:
         row = CallRow(
             sid=new_sid("CA"),
             instance_id=context.instance_id,
-            account_sid=route.account_sid,
-            phone_number_sid=route.number_sid,
+            account_sid=account_sid,
+            phone_number_sid=number_sid,
             from_=sender.uri.user or "anonymous",
             to=dialed,
             caller_name=sender.name or None,
@@ -168,26 +197,19 @@ class CallManager:
             forwarded_from=row.forwarded_from or "",
             sip_headers=headers,
         )
-        callback = None
-        if route.status_callback:
-            callback = StatusCallback(url=route.status_callback, method=route.status_callback_method)
-        call = self.new_call(row, info, callback)
+        return self.new_call(row, info, callback)
+
+    def _start(self, invite: InboundInvite, call: Call, source: Source, *, keep: int) -> None:
         call.tell("ringing")
-        source = Source(
-            url=route.url,
-            method=route.method,
-            fallback_url=route.fallback_url,
-            fallback_method=route.fallback_method,
-        )
-        started = Deferred.fromCoroutine(self._connect(invite, call, source))
+        started = Deferred.fromCoroutine(self._connect(invite, call, source, keep))
         started.addErrback(lambda f: log.failure("call_not_started call={call}", failure=f, call=call.sid))
 
-    async def _connect(self, invite: InboundInvite, call: Call, source: Source) -> None:
+    async def _connect(self, invite: InboundInvite, call: Call, source: Source, keep: int) -> None:
         """Get a slot in a worker, pass the INVITE on, run the application."""
         pool = self._context.pool
         invite.on_cancel = lambda: call.never_came(CallStatus.CANCELED, code=487, cause="caller canceled")
         try:
-            media = await pool.reserve(call.key.encode())
+            media = await pool.reserve(call.key.encode(), keep=keep)
         except NoCapacity:
             if not invite.cancelled and not call.leg.ended:
                 invite.refuse(503, "", [("Retry-After", "5")])
@@ -216,21 +238,32 @@ class CallManager:
     # -------------------------------------------------------------- the table of calls
 
     def new_call(
-        self,
-        row: CallRow,
-        info: CallInfo,
-        callback: object,
+        self, row: CallRow, info: CallInfo, callback: ProgressCallback | StatusCallback | None
     ) -> Call:
         """Enter a call."""
-        call = Call(self._context, row, info, callback, self._ended)  # type: ignore[arg-type]
-        self.calls[row.sid] = call
+        call = Call(self._context, row, info, callback, self)
+        self.calls[row.sid] = self._by_key[call.key] = call
         return call
 
-    def _ended(self, call: Call) -> None:
+    def dialer(self, call: Call) -> Dialer:
+        """The port that dials for a call."""
+        return CallDialer(self._context, self._outbound, call)
+
+    def conferences(self, call: Call) -> Conferences:
+        """The port that joins a call with conferences."""
+        return CallConferences(self.conference_book, call)
+
+    def _keep_telling(self, queue: CallbackQueue) -> None:
+        """Let the last callbacks be delivered even when the engine stops."""
+        if queue.busy:
+            self._telling.add(queue)
+            queue.when_drained(lambda: self._telling.discard(queue))
+
+    def ended(self, call: Call) -> None:
+        """A call is over."""
         self.calls.pop(call.sid, None)
-        if call.callbacks.busy:
-            self._telling.add(call.callbacks)
-            call.callbacks.when_drained(lambda: self._telling.discard(call.callbacks))
+        self._by_key.pop(call.key, None)
+        self._keep_telling(call.callbacks)
         if not self.calls:
             empty, self._empty = self._empty, []
             for waiter in empty:
@@ -247,6 +280,7 @@ class CallManager:
                 call.never_came(CallStatus.FAILED, code=503, cause="engine stops")
                 continue
             call.leg.end('SIP;cause=503;text="engine stops"', wanted=CallStatus.FAILED, code=503)
+        self.conference_book.close()
         if self.calls:
             await self._until_empty(2.0)
         for call in list(self.calls.values()):
@@ -281,32 +315,17 @@ class CallManager:
         return await self._originator.create(request)
 
     async def modify(self, call_sid: str, change: ModifyCall) -> CallRow:
-        """Change a live call: Status first, then Url."""
-        call = self.calls.get(call_sid)
-        if call is None or call.leg.ended:
-            raise CallControlError(OVER, status=410, code=1100)
-        await call.lock.acquire()
-        try:
-            return await self._modify(call, change)
-        finally:
-            call.lock.release()
+        """Change a live call."""
+        return await self._live.modify(call_sid, change)
 
-    async def _modify(self, call: Call, change: ModifyCall) -> CallRow:
-        if call.leg.ended:
-            raise CallControlError(OVER, status=410, code=1100)
-        if change.status_callback:
-            call.replace_callback(change.status_callback, change.status_callback_method)
-        if change.status == "canceled" and call.status in (CallStatus.QUEUED, CallStatus.RINGING):
-            await call.stop("call canceled by request", code=1102)
-        elif change.status == "completed":
-            await call.stop("call ended by request", code=1101)
-        elif change.rcml is not None or change.url:
-            source = Source(
-                url=change.url or "",
-                method=change.method,
-                fallback_url=change.fallback_url,
-                fallback_method=change.fallback_method,
-                text=change.rcml,
-            )
-            await call.switch(source)
-        return call.row
+    async def operate(self, call_sid: str, operation: Operation) -> CallRow:
+        """Do something to a call that is in progress."""
+        return await self._live.operate(call_sid, operation)
+
+    async def start_recording(self, call_sid: str, request: StartRecording) -> RecordingRow:
+        """Record a call that is in progress."""
+        return await self._live.start_recording(call_sid, request)
+
+    async def change_recording(self, call_sid: str, recording_sid: str, status: str) -> RecordingRow:
+        """Stop, pause or resume a recording that goes on."""
+        return await self._live.change_recording(call_sid, recording_sid, status)

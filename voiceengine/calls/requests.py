@@ -173,7 +173,7 @@ class ChangeParticipant:
     muted: bool | None = None
     hold: bool | None = None
     hold_url: str | None = None
-    """What a held participant hears: an audio file or a document with Say and Play; None: the built-in music."""
+    """What a held participant hears: an audio file, or a document with Say and Play; None: built-in music."""
     hold_method: str = "POST"
     announce_url: str | None = None
     """Audio file, or document with Say and Play, that only this participant hears."""

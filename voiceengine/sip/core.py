@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from sipmessage import URI, Request, Response
@@ -19,6 +19,9 @@ from voiceengine.sip.relay import Relay
 from voiceengine.sip.transaction import ClientTransaction, InviteServer, Linger
 from voiceengine.sip.transport import RECEIVE_BUFFER, Flow, Transports
 from voiceengine.sip.wire import new_branch, response_to
+
+if TYPE_CHECKING:
+    from voiceengine.sip.transfer import TransferHandler
 
 log = Logger()
 
@@ -34,7 +37,8 @@ class OutboundRoute:
     key: str
     media_leg: Any
     flow: Flow
-    cancelled: bool = False
+    identity: str = ""
+    """P-Asserted-Identity for the phone."""
 
 
 @attrs.define(eq=False)
@@ -94,12 +98,14 @@ class EdgeCore:
         self.clients: dict[str, ClientTransaction] = {}
         self.pending: Linger[str, Pending] = Linger(reactor)
         self.replies: Linger[tuple[str, str, str], bytes] = Linger(reactor)
-        """Answers to requests other than INVITE, for repetitions (authenticated ones only)."""
+        """Answers to requests other than INVITE, for repetitions (authenticated senders and calls only);
+        empty while the answer is still to come."""
         self._old_dialogs: Linger[str, Dialog] = Linger(reactor)
         self._old_clients: Linger[str, None] = Linger(reactor)
         self._old_servers: Linger[tuple[str, str], None] = Linger(reactor)
         self.transports: Transports
-        self.relay: Relay
+        self.relay = Relay()
+        self.on_transfer: TransferHandler | None = None
         self._internal: _Internal
         self._internal_port: Any = None
         self._sweeper: Any = None
@@ -111,7 +117,7 @@ class EdgeCore:
             0, self._internal, interface="127.0.0.1", maxPacketSize=65536
         )
         port = int(self._internal_port.getHost().port)
-        self.relay = Relay(port)
+        self.relay.internal_port = port
         self._sweep()
         return port
 
@@ -268,7 +274,7 @@ class EdgeCore:
         if not dialog.ended:
             dialog.ended = True
             self.routes.pop(dialog.call_id, None)
-            self._old_dialogs.put(dialog.key, dialog)
+        self._old_dialogs.put(dialog.key, dialog)
 
     def bye(self, dialog: Dialog, reason: str = "") -> None:
         """End a dialog towards the phone without the worker."""

@@ -12,8 +12,9 @@ import hmac
 from typing import Any
 
 import attrs
-from sipmessage import URI, Request
+from sipmessage import URI, Request, Response
 
+from voiceengine.sip.numbers import Numbers
 from voiceengine.sip.transport import Flow
 from voiceengine.sip.wire import tag_of
 
@@ -65,10 +66,14 @@ class Dialog:
     """From (or To) value of the phone's side, with its tag."""
     engine_address: str = ""
     """The same of the engine's side."""
-    cseq: int = 0
-    """Highest CSeq sent to the phone."""
+    numbers: Numbers = attrs.field(factory=Numbers)
+    """CSeq of what is sent to the phone."""
     established: bool = False
     ended: bool = False
+    referred: bool = False
+    """The worker has sent a REFER: NOTIFY of the phone is expected."""
+    transfers: int = 0
+    """REFER of the phone so far."""
     offer: Any = None
     """Layout of the phone's last offer (`sdp.Layout`)."""
     own_offer: Any = None
@@ -81,6 +86,23 @@ class Dialog:
         if self.phone_tag and tag_of(request.headers["From"]) != self.phone_tag:
             return False
         return not self.worker_tag or tag_of(request.headers["To"]) == self.worker_tag
+
+    def named(self, call_id: str, tags: tuple[str, str]) -> bool:
+        """Whether it is the live, answered dialog with this Call-ID and these tags, in either order."""
+        return (
+            self.established
+            and not self.ended
+            and self.call_id == call_id
+            and bool(self.phone_tag and self.worker_tag)
+            and sorted(tags) == sorted((self.phone_tag, self.worker_tag))
+        )
+
+    def refresh(self, message: Request | Response) -> None:
+        """Follow the phone to the Contact of a target refresh request or its 2xx (RFC 3261 section 12.2)."""
+        try:
+            self.remote_target = contact_uri(message.contact) or self.remote_target
+        except ValueError:
+            return
 
 
 def contact_uri(values: list[Any]) -> str:

@@ -11,6 +11,7 @@ from voiceengine.config import Sip
 from voiceengine.sip.core import EdgeCore, OutboundRoute
 from voiceengine.sip.invite import InviteHandler
 from voiceengine.sip.phone_side import AccessControl, PhoneSide, Registrations
+from voiceengine.sip.transfer import TransferHandler
 from voiceengine.sip.transport import Flow, Transports
 from voiceengine.sip.wire import BadMessage, new_branch, parse, response_to, salvage
 from voiceengine.sip.worker_side import WorkerSide
@@ -19,7 +20,7 @@ from voiceengine.store.rows import BindingRow
 log = Logger()
 
 FAREWELL_CSEQ = 1000
-"""Beyond what the worker can have sent in the dialog meanwhile."""
+"""Beyond what can be sent in the dialog until then (the numbers grow by one, see `numbers`)."""
 
 
 class Edge:
@@ -131,9 +132,37 @@ class Edge:
             return flow
         return await self.flow_to_uri(URI.parse(binding.contact))
 
-    def expect(self, call_id: str, key: str, media_leg: Any, flow: Flow) -> None:
-        """Note where the INVITE goes that a worker is about to send."""
-        self.core.routes[call_id] = OutboundRoute(key, media_leg, flow)
+    def expect(self, call_id: str, key: str, media_leg: Any, flow: Flow, identity: str = "") -> None:
+        """Note where the INVITE goes that a worker is about to send.
+
+        Args:
+            call_id: its Call-ID.
+            key: name of the leg.
+            media_leg: the leg's slot in the worker.
+            flow: the way to the phone.
+            identity: value of P-Asserted-Identity for the phone (RFC 3325), '' for none.
+        """
+        self.core.routes[call_id] = OutboundRoute(key, media_leg, flow, identity)
+
+    # -------------------------------------------------------------- transfers
+
+    @property
+    def on_transfer(self) -> TransferHandler | None:
+        """Who decides about REFER of phones; without one they are refused."""
+        return self.core.on_transfer
+
+    @on_transfer.setter
+    def on_transfer(self, handler: TransferHandler) -> None:
+        self.core.on_transfer = handler
+        self.core.relay.takes_transfers()
+
+    def leg_of_dialog(self, call_id: str, tag_a: str, tag_b: str) -> str | None:
+        """The leg whose live, answered dialog has this Call-ID and these tags, in either order.
+
+        Both sides see the same: Call-ID and tags pass between phones and workers as they are.
+        """
+        found = (d.key for d in self.core.dialogs.values() if d.named(call_id, (tag_a, tag_b)))
+        return next(found, None)
 
     # -------------------------------------------------------------- ends
 
@@ -149,13 +178,11 @@ class Edge:
         if not dialog.worker_tag or not dialog.phone_tag:
             return None  # the worker was not heard of yet
         reason = ("Reason", 'SIP;cause=500;text="engine died"')
-        last = dialog.cseq
         try:
             bye = self.core.relay.own_request("BYE", dialog, new_branch(), [reason])
         except ValueError:
             return None
-        dialog.cseq = last
-        bye.headers.set("CSeq", f"{last + FAREWELL_CSEQ} BYE")
+        bye.headers.set("CSeq", f"{dialog.numbers.last + FAREWELL_CSEQ} BYE")
         return dialog.flow.host, dialog.flow.port, bytes(bye).decode()
 
     def leg_over(self, key: str, call_id: str, *, lost: bool) -> None:

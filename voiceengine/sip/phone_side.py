@@ -10,18 +10,20 @@ from typing import Protocol
 from sipmessage import Request, Response
 from twisted.logger import Logger
 
-from voiceengine.sip import relay, sdp
+from voiceengine.sip import refer, relay, sdp
 from voiceengine.sip.core import UNDERSTOOD, EdgeCore, Pending
-from voiceengine.sip.dialog import Dialog, contact_uri, token_in
+from voiceengine.sip.dialog import Dialog, token_in
 from voiceengine.sip.invite import CallerIdentity, InboundInvite, InviteHandler
-from voiceengine.sip.relay import ALLOW, SUPPORTED
+from voiceengine.sip.refer import ReferError
 from voiceengine.sip.transaction import InviteServer
+from voiceengine.sip.transfer import Transfers
 from voiceengine.sip.transport import Flow
 from voiceengine.sip.wire import PHRASES, new_branch, response_to, stamp_via, tag_of
 
 log = Logger()
 
-KNOWN = frozenset({"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "UPDATE", "PRACK"})
+_KNOWN = "INVITE ACK CANCEL BYE OPTIONS REGISTER INFO UPDATE PRACK NOTIFY REFER"
+KNOWN = frozenset(_KNOWN.split())
 _SIGNAL = re.compile(r"^[ \t]*Signal[ \t]*=[ \t]*([0-9*#A-Da-d])[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 RETRY_AFTER = ("Retry-After", "5")
 
@@ -58,12 +60,14 @@ class PhoneSide:
         self._access = access
         self._registrations = registrations
         self._handler = handler
+        self._transfers = Transfers(core)
         self._invites: dict[tuple[str, str], InboundInvite] = {}
         self._of_leg: dict[str, tuple[str, str]] = {}
         self._methods: dict[str, Callable[[Request, Flow, tuple[str, str]], None]] = {
             "INVITE": self._invite,
             "REGISTER": self._register,
             "OPTIONS": self._options,
+            "REFER": self._refer,
         }
 
     def invite_for(self, key: str) -> InboundInvite | None:
@@ -110,7 +114,8 @@ class PhoneSide:
             return
         said = core.replies.get((*key, method))
         if said is not None:
-            flow.send(said)
+            if said:
+                flow.send(said)
             return
         if not self._sane(request, flow):
             return
@@ -132,7 +137,7 @@ class PhoneSide:
         elif hops is not None and int(hops) == 0:
             core.reply(request, flow, 483)
         elif request.method not in KNOWN:
-            core.reply(request, flow, 405, "", ("Allow", ALLOW))
+            core.reply(request, flow, 405, "", ("Allow", core.relay.allow))
         elif request.uri.scheme.lower() not in ("sip", "sips", "tel"):
             core.reply(request, flow, 416)
         else:
@@ -148,10 +153,13 @@ class PhoneSide:
             flow,
             200 if self._handler.accepting else 503,
             "",
-            ("Allow", ALLOW),
+            ("Allow", self._core.relay.allow),
             ("Accept", "application/sdp"),
-            ("Supported", SUPPORTED),
+            ("Supported", self._core.relay.supported),
         )
+
+    def _refer(self, request: Request, flow: Flow, key: tuple[str, str]) -> None:
+        self._transfers.refer(request, flow, (*key, "REFER"), None)
 
     def _register(self, request: Request, flow: Flow, key: tuple[str, str]) -> None:
         code, headers, authenticated = self._registrations.register(request, flow)
@@ -245,30 +253,49 @@ class PhoneSide:
     def _in_dialog(self, request: Request, flow: Flow, key: tuple[str, str]) -> None:
         core = self._core
         dialog = self._dialog(request)
-        if dialog is None:
+        if request.method == "REFER":
+            self._transfers.refer(request, flow, (*key, "REFER"), dialog)
+        elif dialog is None:
             core.reply(request, flow, 481)
         elif dialog.ended:
             core.reply(request, flow, 200 if request.method == "BYE" else 481)
         elif request.method == "OPTIONS":
-            core.reply(request, flow, 200, "", ("Allow", ALLOW), ("Supported", SUPPORTED))
+            offered = [("Allow", core.relay.allow), ("Supported", core.relay.supported)]
+            core.reply(request, flow, 200, "", *offered)
         elif request.method == "INVITE":
             self._reinvite(request, flow, key, dialog)
         elif request.method == "INFO":
             self._info(request, flow, dialog)
+        elif request.method == "NOTIFY":
+            self._notify(request, flow, dialog)
         elif request.method in ("BYE", "UPDATE", "PRACK"):
             self._pass(request, flow, dialog)
         else:
-            core.reply(request, flow, 405, "", ("Allow", ALLOW))
+            core.reply(request, flow, 405, "", ("Allow", core.relay.allow))
 
     def _moved(self, request: Request, dialog: Dialog, flow: Flow) -> None:
         """Follow a phone whose address changed (target refresh, NAT rebinding)."""
         if flow.transport == dialog.flow.transport:
             dialog.flow = flow
         if request.method in ("INVITE", "UPDATE"):
-            try:
-                dialog.remote_target = contact_uri(request.contact) or dialog.remote_target
-            except ValueError:
-                return
+            dialog.refresh(request)
+
+    def _notify(self, request: Request, flow: Flow, dialog: Dialog) -> None:
+        """News of the phone about a REFER of the worker (RFC 3515 section 2.4.4)."""
+        try:
+            refer.check_notify(request)
+        except ReferError as error:
+            known = {489: ("Allow-Events", "refer"), 415: ("Accept", "message/sipfrag")}.get(error.status)
+            self._core.reply(request, flow, error.status, "", *([known] if known else []))
+            return
+        if not dialog.referred:
+            self._core.reply(request, flow, 481)
+            return
+        event = request.headers["Event"]
+        number = dialog.numbers.to_worker(refer.event_number(event) or -1)
+        if number is not None:
+            request.headers.set("Event", refer.with_event_number(event, number))
+        self._pass(request, flow, dialog)
 
     def _info(self, request: Request, flow: Flow, dialog: Dialog) -> None:
         kind = (request.headers.get("Content-Type") or "").split(";")[0].strip().lower()
@@ -299,8 +326,8 @@ class PhoneSide:
         except sdp.SdpError as error:
             core.reply(request, flow, error.status)
             return
-        if request.method == "INFO":
-            body = request.body
+        if request.method in ("INFO", "NOTIFY"):
+            body = request.body  # checked before
         seed = (request.via[0].parameters.get("branch") or "").encode()
         branch = "z9hG4bK" + hashlib.blake2b(seed + dialog.key.encode(), digest_size=10).hexdigest()
         passed = core.relay.request_to_worker(request, dialog, branch, body)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sipmessage import URI, Request, Response
+from sipmessage import URI, Address, Request, Response
 
 from media.protocol import LEG_HEADER
 from voiceengine.sip import sdp
@@ -28,6 +28,7 @@ TO_WORKER = (
     "WWW-Authenticate",
     "Proxy-Authenticate",
 )
+NOTIFY_TO_WORKER = ("Event", "Subscription-State")
 HIDDEN = {
     "via",
     "route",
@@ -44,8 +45,8 @@ HIDDEN = {
     "allow-events",
     LEG_HEADER.lower(),
 }
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, PRACK"
-"""Methods that the edge takes."""
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, PRACK, NOTIFY"
+"""Methods that the edge takes; NOTIFY within calls, about a REFER of ours."""
 SUPPORTED = "timer, 100rel"
 WORKER_LIMIT = 3800
 """pjsip reads 4000 bytes; what is longer loses its X- headers."""
@@ -58,8 +59,17 @@ class Relay:
         internal_port: UDP port on 127.0.0.1 that workers use.
     """
 
-    def __init__(self, internal_port: int) -> None:
+    def __init__(self, internal_port: int = 0) -> None:
         self.internal_port = internal_port
+        self.allow = ALLOW
+        """Allow of what phones are sent."""
+        self.supported = SUPPORTED
+        """Supported of what phones are sent."""
+
+    def takes_transfers(self) -> None:
+        """Phones may send REFER from now on (RFC 3515), also without a subscription (RFC 4488)."""
+        self.allow = f"{ALLOW}, REFER"
+        self.supported = f"{SUPPORTED}, norefersub"
 
     # -------------------------------------------------------------- towards the worker
 
@@ -92,8 +102,21 @@ class Relay:
         if request.method != "BYE":
             made.headers.set("Contact", self._internal_contact(dialog.key))
         self._copy(request, made, TO_WORKER)
+        if request.method == "NOTIFY":
+            self._copy(request, made, NOTIFY_TO_WORKER)
         self._finish(made, body)
+        if request.method == "BYE":
+            self._add_extra(request, made)
         return made
+
+    def _add_extra(self, source: Request | Response, made: Request | Response) -> None:
+        """Give the worker the X- headers of what ends or answers a call, as far as they fit."""
+        size = len(bytes(made))
+        for name in [n for n in source.headers.keys() if n.lower().startswith("x-")][:16]:
+            value = source.headers[name]
+            size += len(name) + len(value.encode()) + 4
+            if size < WORKER_LIMIT:
+                made.headers.add(name, value)
 
     def response_to_worker(
         self, response: Response, request: Request, dialog: Dialog, body: bytes
@@ -102,17 +125,11 @@ class Relay:
         made = Response(response.code, response.phrase[:128])
         made.headers.setlist("Via", list(request.headers.getlist("Via")))
         self._common(response, made)
+        made.headers.set("CSeq", request.headers["CSeq"])  # the worker knows its own numbers only
         made.headers.set("Contact", self._internal_contact(dialog.key))
         self._copy(response, made, TO_WORKER)
         self._finish(made, body)
-        extra = [n for n in response.headers.keys() if n.lower().startswith("x-")]
-        if extra:
-            size = len(bytes(made))
-            for name in extra[:16]:
-                value = response.headers[name]
-                size += len(name) + len(value) + 4
-                if size < WORKER_LIMIT:
-                    made.headers.add(name, value)
+        self._add_extra(response, made)
         return made
 
     # -------------------------------------------------------------- towards the phone
@@ -150,6 +167,8 @@ class Relay:
             made.headers.setlist("Route", list(dialog.route_set))
         made.headers.set("Max-Forwards", "70")
         self._common(request, made)
+        number = dialog.numbers.of_worker(request.cseq.sequence)
+        made.headers.set("CSeq", f"{number} {request.method}")
         if dialog.established:
             made.headers.set("From", dialog.engine_address)
             made.headers.set("To", dialog.phone_address)
@@ -158,10 +177,37 @@ class Relay:
             made.headers.set("Record-Route", self.record_route(dialog))
         self._copy(request, made, (n for n in request.headers.keys() if n.lower() not in HIDDEN))
         if request.method in ("INVITE", "UPDATE"):
-            made.headers.set("Allow", ALLOW)
-            made.headers.set("Supported", SUPPORTED)
+            made.headers.set("Allow", self.allow)
+            made.headers.set("Supported", self.supported)
+        elif request.method == "PRACK":
+            self._renumber_rack(made, dialog)
+        elif request.method == "REFER":
+            self._hide_worker(made, dialog)
         self._finish(made, body)
         return made
+
+    def _renumber_rack(self, made: Request, dialog: Dialog) -> None:
+        """RAck names the CSeq of the INVITE as the phone saw it (RFC 3262 section 7.2)."""
+        fields = (made.headers.get("RAck") or "").split()
+        if len(fields) == 3 and fields[1].isdigit():
+            fields[1] = str(dialog.numbers.of_worker(int(fields[1])))
+            made.headers.set("RAck", " ".join(fields))
+
+    def _hide_worker(self, made: Request, dialog: Dialog) -> None:
+        """The worker's stack may name itself in Referred-By (RFC 3892); phones know the edge only."""
+        values = made.headers.getlist("Referred-By")
+        if not values:
+            return
+        workers = (None, self.internal_port, dialog.media_leg.sip_port)
+        try:
+            uri = Address.parse(values[0]).uri
+        except ValueError:
+            made.headers.remove("Referred-By")
+            return
+        if uri.host == "127.0.0.1" and uri.port in workers:
+            listener = dialog.flow.listener
+            user = str(URI(scheme="sip", user=uri.user, host=listener.public_host, port=listener.port))
+            made.headers.set("Referred-By", f"<{user}>")
 
     def response_to_phone(
         self, response: Response, request: Request, dialog: Dialog, body: bytes
@@ -183,15 +229,20 @@ class Relay:
             made.headers.set("Contact", response.headers["Contact"])
         self._copy(response, made, (n for n in response.headers.keys() if n.lower() not in HIDDEN))
         if request.method in ("INVITE", "UPDATE") and 200 <= response.code < 300:
-            made.headers.set("Allow", ALLOW)
-            made.headers.set("Supported", SUPPORTED)
+            made.headers.set("Allow", self.allow)
+            made.headers.set("Supported", self.supported)
         self._finish(made, body)
         return made
 
     def own_request(
-        self, method: str, dialog: Dialog, branch: str, headers: Iterable[tuple[str, str]]
+        self,
+        method: str,
+        dialog: Dialog,
+        branch: str,
+        headers: Iterable[tuple[str, str]],
+        body: bytes = b"",
     ) -> Request:
-        """A request of the edge itself inside a dialog (BYE for a leg whose worker died)."""
+        """A request of the edge itself inside a dialog (NOTIFY; BYE for a leg whose worker died)."""
         made = Request(method, URI.parse(dialog.remote_target))
         made.headers.set("Via", self.via(dialog, branch))
         if dialog.route_set:
@@ -200,11 +251,11 @@ class Relay:
         made.headers.set("From", dialog.engine_address)
         made.headers.set("To", dialog.phone_address)
         made.headers.set("Call-ID", dialog.call_id)
-        dialog.cseq += 1
-        made.headers.set("CSeq", f"{dialog.cseq} {method}")
+        made.headers.set("CSeq", f"{dialog.numbers.own()} {method}")
         for name, value in headers:
             made.headers.add(name, value)
-        made.headers.set("Content-Length", "0")
+        made.body = body
+        made.headers.set("Content-Length", str(len(body)))
         return made
 
 

@@ -170,11 +170,26 @@ class ClientTransaction:
 
 
 class InviteServer:
-    """An INVITE that arrived, until its final response is acknowledged."""
+    """An INVITE that arrived, until its final response is acknowledged.
+
+    Args:
+        clock: IReactorTime.
+        request: the INVITE.
+        send: sends bytes back to where it came from.
+        reliable: whether the transport repeats by itself (TCP).
+        finished: told once, when it got its final response or needs none any more.
+    """
 
     def __init__(
-        self, clock: Any, request: Request, send: Callable[[bytes], None], *, reliable: bool
+        self,
+        clock: Any,
+        request: Request,
+        send: Callable[[bytes], None],
+        *,
+        reliable: bool,
+        finished: Callable[[], None] | None = None,
     ) -> None:
+        self._finished = finished
         self._clock = clock
         self.request = request
         self._send = send
@@ -198,6 +213,13 @@ class InviteServer:
             if response.code >= 300 and not self._reliable:
                 self._give_up = self._clock.seconds() + TIMEOUT
                 self._repeat = self._clock.callLater(T1, self._again)
+            self.close()
+
+    def close(self) -> None:
+        """No final response is to come any more."""
+        finished, self._finished = self._finished, None
+        if finished is not None:
+            finished()
 
     def _again(self) -> None:
         if self._clock.seconds() >= self._give_up:

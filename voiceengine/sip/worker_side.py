@@ -10,6 +10,8 @@ from twisted.logger import Logger
 from voiceengine.sip import relay, sdp
 from voiceengine.sip.core import EdgeCore, OutboundRoute, Pending
 from voiceengine.sip.dialog import Dialog, contact_uri
+from voiceengine.sip.headers import clean
+from voiceengine.sip.numbers import Numbers
 from voiceengine.sip.transaction import ClientTransaction, InviteServer
 from voiceengine.sip.wire import new_branch, response_to, tag_of
 
@@ -19,11 +21,14 @@ log = Logger()
 class OutboundInvite:
     """An INVITE of a worker on its way to a phone."""
 
-    def __init__(self, core: EdgeCore, request: Request, server: InviteServer, dialog: Dialog) -> None:
+    def __init__(
+        self, core: EdgeCore, request: Request, server: InviteServer, dialog: Dialog, identity: str
+    ) -> None:
         self._core = core
         self._request = request
         self._server = server
         self.dialog = dialog
+        self._identity = identity
         self._client: ClientTransaction | None = None
         self._cancelled = False
 
@@ -37,9 +42,11 @@ class OutboundInvite:
         body = relay.body_from_worker(self._request, dialog, offer=True)
         branch = new_branch()
         flow = dialog.flow
-        dialog.cseq = max(dialog.cseq, self._request.cseq.sequence)
+        invite = core.relay.request_to_phone(self._request, dialog, branch, body)
+        if self._identity:
+            invite.headers.set("P-Asserted-Identity", self._identity)
         self._client = core.client(
-            core.relay.request_to_phone(self._request, dialog, branch, body),
+            invite,
             branch,
             flow.send,
             reliable=flow.transport == "tcp",
@@ -103,7 +110,7 @@ class OutboundInvite:
             remote_target=target,
             phone_address=response.headers["To"],
             engine_address=response.headers["From"],
-            cseq=self._request.cseq.sequence - 1,
+            numbers=Numbers(dialog.numbers.of_worker(self._request.cseq.sequence) - 1),  # that of the ACK
             established=True,
         )
         try:
@@ -119,6 +126,10 @@ class OutboundInvite:
             self._cancelled = True
             if self._client is not None:
                 self._client.cancel()
+
+    def close(self) -> None:
+        """The leg is over: the worker asks for nothing any more."""
+        self._server.close()
 
 
 class WorkerSide:
@@ -171,9 +182,14 @@ class WorkerSide:
 
     def _server(self, request: Request, port: int, key: tuple[str, str]) -> InviteServer:
         core = self._core
-        server = InviteServer(core.reactor, request, lambda data: core.to_port(data, port), reliable=False)
+        server = InviteServer(
+            core.reactor,
+            request,
+            lambda data: core.to_port(data, port),
+            reliable=False,
+            finished=lambda: core.server_done(key),
+        )
         core.server(key, server)
-        core.server_done(key)
         server.respond(response_to(request, 100))
         return server
 
@@ -193,9 +209,10 @@ class WorkerSide:
             token=core.tokens.make(route.key, request.headers["Call-ID"]),
             worker_tag=tag_of(request.headers["From"]),
             engine_address=request.headers["From"],
+            numbers=Numbers(request.cseq.sequence - 1),  # an INVITE with credentials comes after the first
         )
         core.dialogs[route.key] = dialog
-        invite = OutboundInvite(core, request, server, dialog)
+        invite = OutboundInvite(core, request, server, dialog, clean(route.identity))
         self._invites[route.key] = invite
         try:
             invite.start()
@@ -222,7 +239,9 @@ class WorkerSide:
 
     def forget(self, key: str) -> None:
         """Drop the INVITE of a leg that is over."""
-        self._invites.pop(key, None)
+        invite = self._invites.pop(key, None)
+        if invite is not None:
+            invite.close()
 
     def _ack(self, request: Request, key: tuple[str, str]) -> None:
         core = self._core
@@ -246,7 +265,6 @@ class WorkerSide:
         if dialog.ended and not dialog.established:
             return
         branch = new_branch()
-        dialog.cseq = max(dialog.cseq, request.cseq.sequence)
         core.client(
             core.relay.request_to_phone(request, dialog, branch, b""),
             branch,
@@ -258,17 +276,19 @@ class WorkerSide:
 
     def _pass(self, request: Request, port: int, dialog: Dialog) -> None:
         core = self._core
-        dialog.cseq = max(dialog.cseq, request.cseq.sequence)
         try:
             body = relay.body_from_worker(request, dialog, offer=True)
         except sdp.SdpError:
             core.to_port(bytes(response_to(request, 488)), port)
             return
+        dialog.referred = dialog.referred or request.method == "REFER"
         # a repetition gets the same branch again
         seed = (request.via[0].parameters.get("branch") or "").encode() + dialog.key.encode()
         branch = "z9hG4bK" + hashlib.blake2b(seed, key=core.secret, digest_size=10).hexdigest()
 
         def reply(response: Response) -> None:
+            if request.method == "UPDATE" and 200 <= response.code < 300:
+                dialog.refresh(response)
             try:
                 answer = relay.body_from_phone(response, dialog, offer=False)
             except sdp.SdpError:
@@ -281,10 +301,11 @@ class WorkerSide:
     def _reinvite(self, request: Request, port: int, key: tuple[str, str], dialog: Dialog) -> None:
         core = self._core
         server = self._server(request, port, key)
-        dialog.cseq = max(dialog.cseq, request.cseq.sequence)
         offered = bool(request.body)
 
         def answered(response: Response) -> None:
+            if 200 <= response.code < 300:
+                dialog.refresh(response)
             try:
                 answer = relay.body_from_phone(response, dialog, offer=not offered)
             except sdp.SdpError as error:

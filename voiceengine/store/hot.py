@@ -8,8 +8,25 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from voiceengine.store.query import ListQuery, Page, order, where
-from voiceengine.store.rows import BindingRow, CallRow, JournalEvent, NotificationRow, RecordingRow
-from voiceengine.store.tables import BINDINGS, CALLS, JOURNAL, NOTIFICATIONS, RECORDINGS, Table
+from voiceengine.store.rows import (
+    BindingRow,
+    CallRow,
+    ConferenceRow,
+    JournalEvent,
+    NotificationRow,
+    RecordingRow,
+    ReferRow,
+)
+from voiceengine.store.tables import (
+    BINDINGS,
+    CALLS,
+    CONFERENCES,
+    JOURNAL,
+    NOTIFICATIONS,
+    RECORDINGS,
+    REFERS,
+    Table,
+)
 from voiceengine.store.thread import DatabaseThread
 
 R = TypeVar("R")
@@ -87,15 +104,68 @@ class Calls(BehindRepository[CallRow]):
         return await self._thread.submit(run)
 
 
+class Conferences(BehindRepository[ConferenceRow]):
+    """Conferences."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        super().__init__(CONFERENCES, thread)
+
+    def save(self, row: ConferenceRow) -> None:
+        """Insert or replace, soon; of several rows with one sid in a batch only the last is written."""
+        self._thread.write(self._sink, row)
+
+    async def close_unfinished(self, at: float) -> int:
+        """Complete the rows that an earlier run left open because it died; returns how many there were."""
+
+        def run(connection: sqlite3.Connection) -> int:
+            cursor = connection.execute(
+                "UPDATE conferences SET status = 'COMPLETED', date_updated = ? WHERE status != 'COMPLETED'",
+                (at,),
+            )
+            return cursor.rowcount
+
+        return await self._thread.submit(run)
+
+
+class Refers(BehindRepository[ReferRow]):
+    """Executed Refers."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        super().__init__(REFERS, thread)
+
+    def save(self, row: ReferRow) -> None:
+        """Insert or replace, soon; of several rows with one sid in a batch only the last is written."""
+        self._thread.write(self._sink, row)
+
+
 class Recordings(BehindRepository[RecordingRow]):
-    """Recordings."""
+    """Recordings, also those that are going on."""
 
     def __init__(self, thread: DatabaseThread) -> None:
         super().__init__(RECORDINGS, thread)
 
-    def add(self, row: RecordingRow) -> None:
-        """Insert or replace, soon."""
+    def save(self, row: RecordingRow) -> None:
+        """Insert or replace, soon; of several rows with one sid in a batch only the last is written."""
         self._thread.write(self._sink, row)
+
+    def add(self, row: RecordingRow) -> None:
+        """Insert or replace, soon (older name of `save`)."""
+        self.save(row)
+
+    async def close_unfinished(self, at: float) -> int:
+        """Complete the rows that an earlier run left open because it died; returns how many there were.
+
+        Their duration stays 0: nobody measured the files.
+        """
+
+        def run(connection: sqlite3.Connection) -> int:
+            cursor = connection.execute(
+                "UPDATE recordings SET status = 'completed', date_updated = ? WHERE status != 'completed'",
+                (at,),
+            )
+            return cursor.rowcount
+
+        return await self._thread.submit(run)
 
     async def delete(self, sid: str) -> bool:
         """Remove the row; False when there was none. The file is the caller's."""

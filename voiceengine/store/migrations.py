@@ -6,6 +6,7 @@ the table `migrations`.
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -92,6 +93,10 @@ def _create(
 
 
 _TEXT = dict.fromkeys
+
+
+def _table(database: sqlite_utils.Database, name: str) -> Table:
+    return typing.cast(Table, database[name])
 
 
 @migration
@@ -251,3 +256,39 @@ def _create_call_tables(database: sqlite_utils.Database, dates: Mapping[str, Any
     _create(database, "bindings", ("aor", "contact"), {**_TEXT(binding_columns, str), **numeric})
     journal = {"id": int, "call_sid": str, "at": float, "event": str, "fields": str}
     _create(database, "journal", "id", journal, ["call_sid"])
+
+
+@migration
+def m0002_conferences_and_refers(database: sqlite_utils.Database) -> None:
+    """Conferences, refers, recordings that are going on, and what a call is in its conference."""
+    for column in ("start_conference_on_enter", "end_conference_on_exit", "beep"):
+        database.execute(f"ALTER TABLE calls ADD COLUMN {column} INTEGER")
+    database.execute("ALTER TABLE calls ADD COLUMN on_hold INTEGER NOT NULL DEFAULT 0")
+    _table(database, "calls").create_index(["conference_sid"])
+
+    # What was recorded before this step is complete and mixed.
+    database.execute("ALTER TABLE recordings ADD COLUMN conference_sid TEXT")
+    database.execute("ALTER TABLE recordings ADD COLUMN status TEXT NOT NULL DEFAULT 'completed'")
+    database.execute("ALTER TABLE recordings ADD COLUMN channels INTEGER NOT NULL DEFAULT 1")
+    _table(database, "recordings").create_index(["conference_sid"])
+
+    dates = {"date_created": float, "date_updated": float}
+    conference_columns = ("sid", "account_sid", "friendly_name", "status", "api_version")
+    _create(
+        database,
+        "conferences",
+        "sid",
+        {**_TEXT(conference_columns, str), **dates},
+        ["account_sid", "date_created"],
+        ["account_sid", "friendly_name"],
+    )
+    refer_columns = ("sid", "account_sid", "org_sid", "call_sid", "from", "to", "call_status", "api_version")
+    codes = ("refer_sip_response_code", "notify_sip_response_code")
+    _create(
+        database,
+        "refers",
+        "sid",
+        {**_TEXT(refer_columns, str), **_TEXT(codes, int), **dates},
+        ["account_sid", "date_created"],
+        ["call_sid"],
+    )

@@ -9,7 +9,7 @@ from typing import Any
 import sqlite_utils
 from twisted.internet.interfaces import IReactorFromThreads
 
-from voiceengine.store.hot import Bindings, Calls, Journal, Notifications, Recordings
+from voiceengine.store.hot import Bindings, Calls, Conferences, Journal, Notifications, Recordings, Refers
 from voiceengine.store.memory import Accounts, Applications, Clients, MemoryRepository, Numbers, Version
 from voiceengine.store.migrations import migrate
 from voiceengine.store.tables import ACCOUNTS, APPLICATIONS, CLIENTS, NUMBERS
@@ -20,8 +20,8 @@ class Store:
     """All that is kept. Use on the reactor thread only; make one by `await Store.open(path, reactor)`.
 
     `accounts`, `clients`, `numbers` and `applications` are looked up synchronously and changed by awaited
-    calls; `calls`, `recordings`, `notifications`, `journal` and `bindings` are written behind and read by
-    awaited calls.
+    calls; `calls`, `recordings`, `conferences`, `refers`, `notifications`, `journal` and `bindings` are
+    written behind and read by awaited calls.
     """
 
     def __init__(self, thread: DatabaseThread) -> None:
@@ -33,6 +33,8 @@ class Store:
         self.applications = Applications(thread, self._version)
         self.calls = Calls(thread)
         self.recordings = Recordings(thread)
+        self.conferences = Conferences(thread)
+        self.refers = Refers(thread)
         self.notifications = Notifications(thread)
         self.journal = Journal(thread)
         self.bindings = Bindings(thread)

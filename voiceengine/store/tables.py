@@ -31,7 +31,9 @@ class Table(Generic[R]):
         self.fields = tuple(field.name for field in attrs.fields(typing.cast(Any, row)))
         self.columns = tuple(field.removesuffix("_") for field in self.fields)
         hints = typing.get_type_hints(row)
-        self._booleans = tuple(at for at, field in enumerate(self.fields) if hints[field] is bool)
+        self._booleans = tuple(
+            at for at, field in enumerate(self.fields) if hints[field] in (bool, bool | None)
+        )
         self._by_name: dict[str, str] = dict(
             zip((*self.columns, *self.fields), self.columns * 2, strict=True)
         )
@@ -63,7 +65,7 @@ class Table(Generic[R]):
         """Make a row from a record of `select`."""
         values = list(record)
         for at in self._booleans:
-            values[at] = bool(values[at])
+            values[at] = None if values[at] is None else bool(values[at])
         return self.row(**dict(zip(self.fields, values, strict=True)))
 
 
@@ -73,6 +75,8 @@ NUMBERS = Table("numbers", rows.Number, ["sid"])
 APPLICATIONS = Table("applications", rows.Application, ["sid"])
 CALLS = Table("calls", rows.CallRow, ["sid"])
 RECORDINGS = Table("recordings", rows.RecordingRow, ["sid"])
+CONFERENCES = Table("conferences", rows.ConferenceRow, ["sid"])
+REFERS = Table("refers", rows.ReferRow, ["sid"])
 NOTIFICATIONS = Table("notifications", rows.NotificationRow, ["sid"])
 BINDINGS = Table("bindings", rows.BindingRow, ["aor", "contact"])
 JOURNAL = Table("journal", rows.JournalEvent, [])
@@ -84,6 +88,8 @@ ALL_TABLES: tuple[Table[Any], ...] = (
     APPLICATIONS,
     CALLS,
     RECORDINGS,
+    CONFERENCES,
+    REFERS,
     NOTIFICATIONS,
     BINDINGS,
     JOURNAL,

@@ -18,7 +18,7 @@ from voiceengine.config import load
 from voiceengine.store import Store
 from voiceengine.store.passwords import hash_password
 from voiceengine.store.rows import Account, CallRow, new_sid
-from voiceengine.testing.call_control import FakeCallControl
+from voiceengine.testing.call_control import FakeCallControl, FakeConferences
 
 REACTOR: Any = reactor
 ORGANIZATION = "OR" + "0" * 32
@@ -51,6 +51,7 @@ class Api:
     def __init__(self, store: Store, control: FakeCallControl, folder: Path) -> None:
         self.store = store
         self.control = control
+        self.rooms = FakeConferences(store)
         self.folder = folder
         self.changes = 0
         self.ready: Any = True
@@ -107,7 +108,7 @@ class Api:
         return row
 
 
-async def serve(tmp_path: Path, **overrides: Any) -> AsyncIterator[Api]:
+async def serve(tmp_path: Path, *, conferences: bool = True, **overrides: Any) -> AsyncIterator[Api]:
     store = await Store.open(tmp_path / "engine.db", REACTOR)
     folder = tmp_path / "recordings"
     folder.mkdir()
@@ -129,6 +130,7 @@ async def serve(tmp_path: Path, **overrides: Any) -> AsyncIterator[Api]:
             store=store,
             settings=settings,
             control=api.control,
+            conferences=api.rooms if conferences else None,
             recordings_folder=folder,
             health=health,
             metrics=lambda: b"calls_total 1\n",
@@ -152,6 +154,13 @@ async def serve(tmp_path: Path, **overrides: Any) -> AsyncIterator[Api]:
 @pytest_twisted.async_yield_fixture
 async def api(tmp_path: Path) -> AsyncIterator[Api]:
     async for found in serve(tmp_path):
+        yield found
+
+
+@pytest_twisted.async_yield_fixture
+async def roomless_api(tmp_path: Path) -> AsyncIterator[Api]:
+    """Of an engine without live conferences."""
+    async for found in serve(tmp_path, conferences=False):
         yield found
 
 

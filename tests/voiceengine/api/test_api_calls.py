@@ -176,7 +176,7 @@ async def test_a_live_call_is_modified(api: Api) -> None:
     assert (canceled.json["status"], ended.json["status"]) == ("in-progress", "completed")
     sid, change = api.control.modified[0]
     assert (sid, change.url, change.method, change.status) == (row.sid, "http://app/2", "GET", None)
-    assert len(api.control.modified) == 3
+    assert [change.mute for _, change in api.control.modified] == [None, None, False, None]
 
 
 @pytest_twisted.ensureDeferred
@@ -186,8 +186,14 @@ async def test_instructions_that_cannot_be_carried_out(api: Api) -> None:
 
     assert (nothing.code, nothing.json["message"]) == (409, NOTHING)
     for data in (
-        {"Mute": "true"},
-        {"Url": "http://a/", "MoveConnectedCallLeg": "true"},
+        {"Mute": "true", "MoveConnectedCallLeg": "true"},
+        {"Status": "completed", "MoveConnectedCallLeg": "true"},
+        {"Url": "http://a/", "FriendlyName": "room1"},
+        {"Rcml": "<Response/>", "FriendlyName": "room1"},
+        {"ConferenceSid": "CF" + "0" * 32, "FriendlyName": "room1"},
+        {"FriendlyName": "  "},
+        {"FriendlyName": "a" * 256},
+        {"FriendlyName": "\ufffe"},
         {"Status": "busy"},
         {"Url": "x"},
     ):

@@ -18,15 +18,22 @@ from voiceengine.api.call_rules import parse_headers
 from voiceengine.api.calls import CALL
 from voiceengine.api.calls import RULES as CALL_RULES
 from voiceengine.api.clients import CLIENT
+from voiceengine.api.conferences import CONFERENCE
+from voiceengine.api.conferences import RULES as CONFERENCE_RULES
 from voiceengine.api.errors import ApiError
 from voiceengine.api.notifications import NOTIFICATION
 from voiceengine.api.notifications import RULES as NOTIFICATION_RULES
 from voiceengine.api.number_rules import is_of_type, is_pattern, normalise
 from voiceengine.api.numbers import FILTERS, NUMBER, SORTABLE
+from voiceengine.api.operation_rules import parse_recording
+from voiceengine.api.operations import OPERATIONS
 from voiceengine.api.paging import Paged, parse_date, slice_rows
 from voiceengine.api.parameters import Parameters, parse_body
+from voiceengine.api.participants import PARTICIPANT
 from voiceengine.api.recordings import RECORDING, duration
 from voiceengine.api.recordings import RULES as RECORDING_RULES
+from voiceengine.api.refers import REFER
+from voiceengine.api.refers import RULES as REFER_RULES
 from voiceengine.api.representation import (
     One,
     Problem,
@@ -39,12 +46,17 @@ from voiceengine.api.representation import (
     rfc2822,
 )
 from voiceengine.api.routing import negotiate
+from voiceengine.config import Settings
 
 pytestmark = pytest.mark.unit
 
-ALL: list[Representation[Any]] = [ACCOUNT, CALL, CLIENT, NUMBER, RECORDING, NOTIFICATION]
+ALL: dict[str, Representation[Any]] = {
+    found.item: found for found in (ACCOUNT, CALL, CLIENT, CONFERENCE, NUMBER, RECORDING, REFER, NOTIFICATION)
+} | {"Participant": PARTICIPANT}
 LISTS = {
     "Call": (CALL_RULES.filters, CALL_RULES.sortable),
+    "Conference": (CONFERENCE_RULES.filters, CONFERENCE_RULES.sortable),
+    "Refer": (REFER_RULES.filters, REFER_RULES.sortable),
     "Recording": (RECORDING_RULES.filters, RECORDING_RULES.sortable),
     "Notification": (NOTIFICATION_RULES.filters, NOTIFICATION_RULES.sortable),
     "IncomingPhoneNumber": (FILTERS, SORTABLE),
@@ -61,7 +73,7 @@ class Row:
 ROWS: Representation[Row] = Representation(item="Row", items="Rows", list_key="rows", fields=(plain("sid"),))
 
 
-@pytest.mark.parametrize("representation", ALL, ids=lambda found: found.item)
+@pytest.mark.parametrize("representation", ALL.values(), ids=ALL)
 def test_the_xml_order_names_every_element_once(representation: Representation[Any]) -> None:
     elements = [field.element for field in representation.fields if field.only != "json"]
 
@@ -198,9 +210,9 @@ def test_numbers() -> None:
     assert not is_of_type("1234", "Mobile")
 
 
-def _tables() -> dict[str, dict[str, list[tuple[str, ...]]]]:
+def _tables(page: str = "rest-api.md") -> dict[str, dict[str, list[tuple[str, ...]]]]:
     """The page's tables: heading of level two -> heading of level three -> rows."""
-    text = (Path(__file__).parents[3] / "docs/reference/rest-api.md").read_text("utf-8")
+    text = (Path(__file__).parents[3] / "docs/reference" / page).read_text("utf-8")
     found: dict[str, dict[str, list[tuple[str, ...]]]] = {}
     section = part = ""
     for line in text.splitlines():
@@ -216,16 +228,16 @@ def _tables() -> dict[str, dict[str, list[tuple[str, ...]]]]:
 
 def test_the_reference_lists_every_field_filter_and_sort_attribute() -> None:
     tables = _tables()
-    for representation in ALL:
-        page = tables[representation.item]
+    for name, representation in ALL.items():
+        page = tables[name]
         expected = [
             ("–" if field.only == "xml" else field.json, "–" if field.only == "json" else field.element)
             for field in representation.fields
         ]
-        assert page["Fields"] == expected, representation.item
-        filters, sortable = LISTS.get(representation.item, ((), ()))
-        assert [row[0] for row in page.get("Filters", [])] == list(filters), representation.item
-        assert [row[0] for row in page.get("SortBy", [])] == list(sortable), representation.item
+        assert page["Fields"] == expected, name
+        filters, sortable = LISTS.get(name, ((), ()))
+        assert [row[0] for row in page.get("Filters", [])] == list(filters), name
+        assert [row[0] for row in page.get("SortBy", [])] == list(sortable), name
 
 
 def test_the_reference_lists_every_path_and_method() -> None:
@@ -237,3 +249,32 @@ def test_the_reference_lists_every_path_and_method() -> None:
     found = {row[:2] for page in _tables().values() for row in page.get("Paths", [])}
 
     assert {("/" + path, methods) for path, methods in expected} == found
+
+
+class Watched(Parameters):
+    """Remembers which parameters were asked for."""
+
+    asked: set[str]
+
+    def get(self, name: str) -> str | None:
+        self.asked.add(name)
+        return super().get(name)
+
+    def document(self, name: str) -> str | None:
+        self.asked.add(name)
+        return super().document(name)
+
+
+@pytest.mark.parametrize("name", [*OPERATIONS, "Recordings"])
+def test_the_reference_lists_every_parameter_of_an_operation(name: str) -> None:
+    body = Watched({"Text": ["hi"], "To": ["1234"], "Action": ["http://app/a"]})
+    if name == "Play":
+        body = Watched({"Url": ["http://app/a.wav"]})
+    body.asked = set()
+    if name == "Recordings":
+        parse_recording(body)
+    else:
+        OPERATIONS[name](body, Settings())
+
+    rows = _tables("live-calls.md")[name][""]
+    assert {row[0].rstrip("* ").strip("`") for row in rows} == body.asked

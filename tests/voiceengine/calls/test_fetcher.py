@@ -351,6 +351,9 @@ class Owner:
 
     response_headers = ()
 
+    def leg_holds(self) -> None:
+        return
+
     def leg_over(self, report: Any, wanted: Any) -> None:
         return
 

@@ -24,6 +24,7 @@ from rcml.ports import (
     RecordingEnd,
     RecordingFinished,
     RecordSpec,
+    ReferResult,
     StoredRecording,
     TimerFired,
 )
@@ -69,7 +70,16 @@ class Owner:
     def leg_over(self, report: EndReport, wanted: CallStatus | None) -> None:
         self.log.append(("over", report.code, wanted))
 
-    def new_recording(self) -> tuple[str, Path]:
+    def leg_early_media(self) -> None:
+        self.log.append("early media")
+
+    def leg_holds(self) -> None:
+        self.log.append("holds")
+
+    def leg_refers(self, target: str, result: ReferResult) -> None:
+        self.log.append(("refers", target, result))
+
+    def new_recording(self, spec: RecordSpec) -> tuple[str, Path]:
         self.recordings += 1
         return f"RE{self.recordings}", Path(f"/recordings/RE{self.recordings}.wav")
 
@@ -251,7 +261,7 @@ def test_hold_is_noted(world: World) -> None:
     world.leg.leg_media("PCMU", False)
 
     assert not world.leg.held
-    assert world.owner.log == []
+    assert world.owner.log == ["holds", "holds"]
 
 
 # ------------------------------------------------------------------------- ending
@@ -439,8 +449,9 @@ def test_a_stopped_playback_leaves_no_event(world: World) -> None:
 
 def test_waiting_digits_can_be_dropped(world: World) -> None:
     world.up()
+    playback = world.leg.play([])
     world.leg.leg_digit("1", "rfc4733")
-    world.leg.leg_playback_done("p1", "")
+    world.leg.leg_playback_done(playback, "")
     world.leg.leg_digit("2", "rfc4733")
     world.leg.clear_digits()
 
@@ -518,7 +529,14 @@ def test_a_recording_is_stored_before_it_is_told(world: World) -> None:
             "record",
             "RE1",
             "/recordings/RE1.wav",
-            {"beep": "/beep.wav", "max_seconds": 10, "silence_seconds": 5, "finish_keys": "#"},
+            {
+                "beep": "/beep.wav",
+                "max_seconds": 10,
+                "silence_seconds": 5,
+                "finish_keys": "#",
+                "both": False,
+                "stereo": False,
+            },
         )
     ]
     world.leg.leg_recording_done(recorded("RE1", "key", "#"))
@@ -605,7 +623,14 @@ def test_a_whole_call_recording_is_stored_but_not_told(world: World) -> None:
         "record",
         sid,
         "/recordings/RE1.wav",
-        {"beep": "", "max_seconds": 3600, "silence_seconds": 3600, "finish_keys": "", "both": True},
+        {
+            "beep": "",
+            "max_seconds": 3600,
+            "silence_seconds": 3600,
+            "finish_keys": "",
+            "both": True,
+            "stereo": False,
+        },
     )
     world.leg.leg_recording_done(recorded(sid, "hangup"))
     world.media.over(end())

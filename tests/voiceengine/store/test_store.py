@@ -21,10 +21,12 @@ from voiceengine.store.rows import (
     BindingRow,
     CallRow,
     Client,
+    ConferenceRow,
     JournalEvent,
     NotificationRow,
     Number,
     RecordingRow,
+    ReferRow,
 )
 
 pytestmark = pytest.mark.loopback
@@ -237,6 +239,109 @@ async def test_recordings_and_notifications_are_kept(store: Store) -> None:
     assert await store.recordings.delete(recording.sid)
     assert not await store.recordings.delete(recording.sid)
     assert await store.recordings.get(recording.sid) is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_call_is_in_its_conference_is_kept(store: Store) -> None:
+    rows = [
+        call(),
+        call(
+            start_conference_on_enter=True, end_conference_on_exit=False, beep=True, on_hold=True, muted=True
+        ),
+    ]
+    for row in rows:
+        store.calls.save(row)
+
+    for row in rows:
+        assert await store.calls.get(row.sid) == row
+    assert rows[0].beep is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_recording_is_saved_again_when_it_ends(store: Store) -> None:
+    row = RecordingRow(
+        sid=new_sid("RE"),
+        account_sid=AC,
+        call_sid=new_sid("CA"),
+        conference_sid=new_sid("CF"),
+        status="in-progress",
+        channels=2,
+        duration=0.0,
+    )
+    store.recordings.save(row)
+    assert await store.recordings.get(row.sid) == row
+    done = attrs.evolve(row, status="completed", duration=2.5)
+    store.recordings.save(done)
+
+    assert await store.recordings.get(row.sid) == done
+    assert (await store.recordings.list(ListQuery())).total == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_conferences_are_kept_and_listed(store: Store) -> None:
+    rows = [
+        ConferenceRow(sid=new_sid("CF"), account_sid=AC, friendly_name=name, date_created=float(at))
+        for at, name in enumerate(("a", "b"))
+    ]
+    for row in rows:
+        store.conferences.save(row)
+    found = await store.conferences.list(ListQuery(filters=(Filter("friendly_name", "eq", "b"),)))
+
+    assert await store.conferences.get(rows[0].sid) == rows[0]
+    assert found.items == (rows[1],)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_dead_engine_left_open_is_completed(store: Store) -> None:
+    statuses = ("RUNNING_MODERATOR_ABSENT", "RUNNING_MODERATOR_PRESENT", "COMPLETED")
+    rooms = [
+        ConferenceRow(sid=new_sid("CF"), account_sid=AC, friendly_name="a", status=status, date_updated=1.0)
+        for status in statuses
+    ]
+    for room in rooms:
+        store.conferences.save(room)
+    recordings = [
+        RecordingRow(
+            sid=new_sid("RE"),
+            account_sid=AC,
+            call_sid=new_sid("CA"),
+            status=status,
+            duration=0.0,
+            date_updated=1.0,
+        )
+        for status in ("in-progress", "paused", "completed")
+    ]
+    for recording in recordings:
+        store.recordings.save(recording)
+
+    assert await store.conferences.close_unfinished(9.0) == 2
+    assert await store.recordings.close_unfinished(9.0) == 2
+    assert await store.conferences.close_unfinished(10.0) == 0
+    for repository in (store.conferences, store.recordings):
+        found: Any = (await repository.list(ListQuery(descending=False))).items
+        assert [(row.status.lower(), row.date_updated) for row in found] == [
+            ("completed", 9.0),
+            ("completed", 9.0),
+            ("completed", 1.0),
+        ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_refers_are_kept(store: Store) -> None:
+    values: dict[str, Any] = {
+        "account_sid": AC,
+        "org_sid": "OR",
+        "call_sid": "CA",
+        "from_": "a",
+        "to": "sip:b@c",
+    }
+    asked = ReferRow(sid=new_sid("RF"), **values)
+    told = attrs.evolve(asked, call_status="completed", refer_sip_response_code=202)
+    store.refers.save(asked)
+    store.refers.save(told)
+
+    assert await store.refers.get(asked.sid) == told
+    assert (await store.refers.list(ListQuery())).items == (told,)
 
 
 @pytest_twisted.ensureDeferred

@@ -33,6 +33,39 @@ def test_each_migration_runs_once() -> None:
     assert migrate(found) == []
 
 
+def test_rows_of_the_first_version_get_the_new_columns() -> None:
+    found = database()
+    first, *_ = registered()
+    migrate(found, (first,))
+    found["calls"].insert({"sid": "CA1", "account_sid": "AC1"})
+    found["recordings"].insert({"sid": "RE1", "account_sid": "AC1", "call_sid": "CA1", "duration": 1.5})
+    migrate(found)
+
+    (call,) = found.query(
+        "SELECT on_hold, start_conference_on_enter, end_conference_on_exit, beep FROM calls"
+    )
+    assert tuple(call.values()) == (0, None, None, None)
+    (recording,) = found.query("SELECT status, channels, conference_sid FROM recordings")
+    assert tuple(recording.values()) == ("completed", 1, None)
+
+
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [
+        ("calls", ["conference_sid"]),
+        ("recordings", ["conference_sid"]),
+        ("conferences", ["account_sid", "date_created"]),
+        ("conferences", ["account_sid", "friendly_name"]),
+        ("refers", ["account_sid", "date_created"]),
+    ],
+)
+def test_what_is_looked_up_often_has_an_index(table: str, columns: list[str]) -> None:
+    found = database()
+    migrate(found)
+
+    assert columns in [index.columns for index in found.table(table).indexes]
+
+
 def test_a_failing_migration_leaves_nothing_behind() -> None:
     found = database()
 

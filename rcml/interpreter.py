@@ -100,6 +100,17 @@ class Interpreter:
         self._ports.records.journal("flow_ended", outcome=outcome.kind.value, reason=outcome.reason)
         return outcome
 
+    async def step(self, source: Source) -> Step:
+        """Run one document and give what its last verb leads to, without going there.
+
+        Returns:
+            None at the end of the document, and when it failed or the caller left.
+        """
+        try:
+            return await self._execute(await self._first(source))
+        except (HangUpError, LegEnded):
+            return None
+
     async def _run(self, source: Source) -> Outcome:
         loaded = await self._first(source)
         while True:

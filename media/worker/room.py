@@ -37,11 +37,13 @@ class _Edge:
         self.slots = (source.getPortId(), sink.getPortId())
 
     def make(self) -> None:
+        import sys; print("MAKE", self.slots, file=sys.stderr)
         connect(self._source, self._sink)
         if self._leg is not None:
             self._leg.hears(self._source)
 
     def undo(self) -> None:
+        import sys; print("UNDO", self.slots, file=sys.stderr)
         disconnect(self._source, self._sink)
         if self._leg is not None:
             self._leg.hears_no_more(self._source)

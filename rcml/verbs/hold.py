@@ -15,7 +15,8 @@ _SILENT = (0, 408)
 """Codes of a re-INVITE that the party did not answer; 0 stands for none at all."""
 
 
-def _outcome(code: int, success: str) -> str:
+def hold_status(code: int, success: str) -> str:
+    """Give the HoldStatus or ResumeStatus for the final code of a re-INVITE; `success` is that of a 2xx."""
     if 200 <= code < 300:
         return success
     return "no-answer" if code in _SILENT else "failed"
@@ -49,7 +50,7 @@ class Hold(Verb):
         if self.hold_music:
             found = await music(flow, f"Hold (line {self.element.line}) holdMusic", self.hold_music)
         code = await flow.ports.leg.hold([] if found is None else [found])
-        status = _outcome(code, "held")
+        status = hold_status(code, "held")
         flow.journal("hold_result", status=status, code=code)
         if not self.action:
             return None
@@ -77,7 +78,7 @@ class Resume(Verb):
         if code is None:
             flow.journal("resume_ignored", line=self.element.line)
             return None
-        status = _outcome(code, "resumed")
+        status = hold_status(code, "resumed")
         flow.journal("resume_result", status=status, code=code)
         if not self.action:
             return None

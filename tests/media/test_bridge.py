@@ -14,11 +14,10 @@ import pytest
 import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
-from test_worker import Dialog, Samples, World, until, write_wav
 from twisted.internet import process
 from twisted.internet.task import Clock
+from workerkit import Dialog, Rtp, Samples, World, until, write_wav
 
-from media import protocol
 from media.audio import repair_wav_header
 from media.bridge import Bridge
 from media.bridges import Bridges
@@ -500,3 +499,235 @@ def test_in_whatever_order_workers_and_mixer_know_in_the_end_what_is_wanted(step
             assert links == [] or sorted(end for end, _ in links) == sorted(mix[1])
             assert all(peer == mixer_end(mix[0], end) for end, peer in links)
     desk.bridges.remove_folder()
+
+
+# ------------------------------------------------------------------------- with real workers
+
+TONES = (400, 700, 1000, 1300)
+
+
+class Party:
+    """A phone in its own worker, that says its tone all the time."""
+
+    def __init__(self, dialog: Dialog, frequency: int) -> None:
+        self.dialog = dialog
+        self.leg = dialog.leg
+        self.frequency = frequency
+        dialog.rtp.say(sine(frequency, 30))
+
+    def heard(self) -> Samples:
+        """The last 0.3 seconds."""
+        return self.dialog.rtp.heard()[-2400:]
+
+    def hears(self) -> set[int]:
+        """Which of the tones."""
+        samples = self.heard()
+        turns = np.arange(len(samples)) / RATE
+        loud = set()
+        for frequency in TONES:
+            part = np.dot(samples.astype(np.float64), np.exp(-2j * np.pi * frequency * turns))
+            if 2 * abs(part) / max(1, len(samples)) > 500:
+                loud.add(frequency)
+        return loud
+
+
+class Meeting:
+    """A pool, and a bridge of phones in several workers."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.pool = world.pool
+        self.listener = Listener()
+        self.bridge = self.pool.new_bridge(self.listener)
+        self.parties: list[Party] = []
+
+    async def join(self, *, keep: int = 3) -> Party:
+        """One more phone; in a worker of its own, since all other slots there are kept for it."""
+        number = len(self.parties)
+        leg = await self.pool.reserve(b"leg%d" % number, keep=keep)
+        dialog = Dialog(self.world.edge, Rtp(), f"meeting-{number}@test", leg)
+        leg.listener = dialog.ears
+        self.world.dialogs.append(dialog)
+        self.bridge.set(leg)
+        await dialog.up()
+        self.parties.append(Party(dialog, TONES[number]))
+        return self.parties[-1]
+
+    async def all_hear(self, *frequencies: int, seconds: float = 4.0) -> None:
+        """Wait until everybody hears these, and not itself."""
+
+        def heard() -> bool:
+            return all(p.hears() == set(frequencies) - {p.frequency} for p in self.parties)
+
+        try:
+            await until(heard, seconds)
+        except AssertionError:
+            raise AssertionError([sorted(party.hears()) for party in self.parties]) from None
+
+
+@pytest_twisted.async_yield_fixture
+async def meet() -> AsyncIterator[Callable[..., Any]]:
+    worlds: list[World] = []
+
+    async def make(count: int, keep: int = 3) -> Meeting:
+        worlds.append(World(rtp_ports=(34000, 35999), max_legs=20, spare_workers=2))
+        await worlds[-1].pool.start()
+        meeting = Meeting(worlds[-1])
+        for _ in range(count):
+            await meeting.join(keep=keep)
+        return meeting
+
+    yield make
+    for world in worlds:
+        folder = world.pool._bridges._folder
+        await world.close()
+        assert not folder or not os.path.exists(folder)
+        process.reapAllProcesses()  # type: ignore[no-untyped-call]
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_in_one_worker_hear_each_other(meet: Any) -> None:
+    meeting = await meet(2, keep=0)
+    await meeting.all_hear(400, 700)
+
+    assert meeting.parties[0].leg.worker is meeting.parties[1].leg.worker
+    assert meeting.pool.counts()["links"] == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_in_two_workers_hear_each_other(meet: Any) -> None:
+    meeting = await meet(2)
+    await meeting.all_hear(400, 700)
+
+    assert meeting.parties[0].leg.worker is not meeting.parties[1].leg.worker
+    counts = meeting.pool.counts()
+    assert (counts["bridges"], counts["links"], counts["mixers"]) == (1, 2, 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_three_workers_meet_in_the_mixer_and_part_again(meet: Any) -> None:
+    meeting = await meet(3)
+    await meeting.all_hear(400, 700, 1000)
+    counts = meeting.pool.counts()
+    assert (counts["links"], counts["mixers"]) == (3, 1)
+    last = meeting.parties.pop()
+    await last.dialog.hang_up()
+    await meeting.all_hear(400, 700)
+    assert meeting.pool.counts()["links"] == 2
+    meeting.bridge.set(meeting.parties[0].leg, speak=False)
+    await until(lambda: not meeting.parties[1].hears())
+    assert meeting.parties[0].hears() == {700}
+    meeting.bridge.close()
+    await meeting.all_hear()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bridge_is_recorded_and_goes_back_to_a_direct_link(meet: Any, tmp_path: Path) -> None:
+    meeting = await meet(2)
+    await meeting.all_hear(400, 700)
+    meeting.bridge.record("RE1", str(tmp_path / "r.wav"))
+    await until(lambda: (tmp_path / "r.wav").exists() and (tmp_path / "r.wav").stat().st_size > 20000)
+    await meeting.all_hear(400, 700)
+    meeting.bridge.stop_recording("RE1")
+    await until(lambda: meeting.listener.reports)
+    await meeting.all_hear(400, 700)
+
+    with wave.open(str(tmp_path / "r.wav")) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    report = meeting.listener.reports[0]
+    assert (report.end, report.heard) == ("stopped", True)
+    assert report.seconds == pytest.approx(len(samples) / RATE)
+    middle = samples[len(samples) // 2 :][:2400]
+    for frequency in (400, 700):
+        turns = np.exp(-2j * np.pi * frequency * np.arange(len(middle)) / RATE)
+        assert abs(np.dot(middle.astype(np.float64), turns)) * 2 / len(middle) > 500
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest_twisted.ensureDeferred
+async def test_a_bridge_plays_to_everybody(meet: Any, tmp_path: Path, count: int) -> None:
+    path = write_wav(tmp_path / "a.wav", sine(1300, 0.6))
+    meeting = await meet(count)
+    await meeting.all_hear(*TONES[:count])
+    meeting.bridge.play([path])
+    await meeting.all_hear(*TONES[:count], 1300)
+    await meeting.all_hear(*TONES[:count])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_killed_mixer_is_replaced_within_a_second(meet: Any, tmp_path: Path) -> None:
+    meeting = await meet(3)
+    meeting.bridge.record("RE1", str(tmp_path / "r.wav"))
+    await meeting.all_hear(400, 700, 1000)
+    await until(lambda: (tmp_path / "r.wav").stat().st_size > 10000)
+    mixer = meeting.pool._bridges.mixer
+    await until(lambda: mixer._reactor.seconds() - mixer._born > 1)
+    old = mixer.pid
+    os.kill(old, signal.SIGKILL)
+    await until(lambda: meeting.listener.reports, 1)
+    await until(lambda: mixer.pid not in (0, old), 1)
+    for party in meeting.parties:
+        party.dialog.rtp.packets.clear()
+    await meeting.all_hear(400, 700, 1000, seconds=1.0)
+
+    report = meeting.listener.reports[0]
+    assert report.end == "failed"
+    assert report.seconds > 0.5
+    assert repair_wav_header(tmp_path / "r.wav") == pytest.approx(report.seconds)
+    assert mixer.deaths == 1
+    assert meeting.pool.deaths == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_mixer_that_dies_at_once_is_started_again_a_little_later(meet: Any) -> None:
+    meeting = await meet(3)
+    mixer = meeting.pool._bridges.mixer
+    for _ in range(2):
+        old = await until(lambda: mixer.running and mixer.pid)
+        os.kill(old, signal.SIGKILL)
+        await until(lambda old=old: mixer.pid not in (0, old))
+    await meeting.all_hear(400, 700, 1000)
+
+    assert mixer.deaths == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_mixer_that_hangs_is_replaced(meet: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("media.mixer.handle.PING_SECONDS", 0.1)
+    meeting = await meet(3)
+    mixer = meeting.pool._bridges.mixer
+    old = await until(lambda: mixer.pid)
+    os.kill(old, signal.SIGSTOP)
+    await until(lambda: mixer.pid not in (0, old))
+    for party in meeting.parties:
+        party.dialog.rtp.packets.clear()
+
+    await meeting.all_hear(400, 700, 1000)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_killed_worker_takes_its_party_and_the_others_talk_on(meet: Any) -> None:
+    meeting = await meet(3)
+    await meeting.all_hear(400, 700, 1000)
+    victim = meeting.parties.pop()
+    os.kill(victim.leg.worker.pid, signal.SIGKILL)
+    await until(lambda: "ended" in victim.dialog.ears.names())
+    await meeting.all_hear(400, 700)
+
+    assert victim.leg.bridge is None
+    assert meeting.pool.counts()["links"] == 2
+    sockets = os.listdir(meeting.pool._bridges.folder)
+    assert len(sockets) == 2, sockets
+
+
+@pytest_twisted.ensureDeferred
+async def test_frames_are_counted_when_links_close(meet: Any) -> None:
+    meeting = await meet(2)
+    await meeting.all_hear(400, 700)
+    lost: list[int] = []
+    monitor = meeting.pool._bridges.link_closed
+    meeting.pool._bridges.link_closed = lambda *counts: (lost.append(counts[0]), monitor(*counts))
+    meeting.bridge.close()
+    await until(lambda: len(lost) == 2)
+
+    assert meeting.pool.counts()["frames_lost"] == sum(lost)

@@ -16,7 +16,7 @@ import pytest
 import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
-from test_worker import near, pause, until, write_wav
+from workerkit import near, pause, until, write_wav
 from twisted.internet import process, reactor, task
 
 from media import protocol

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from sipmessage import Response
-from test_worker import Dialog, Ears, Rtp, World, pause, until
+from workerkit import Dialog, Ears, Rtp, World, pause, until
 from twisted.internet import process, reactor
 from twisted.internet.defer import Deferred
 

@@ -10,15 +10,11 @@ import numpy as np
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-
-from media.tones import sine
-from media.worker.guard import PjError, check_wav
-from voiceengine.sip.digest import Authenticator, NonceFactory, ha1
 from workerkit import (
     RATE,
     REACTOR,
     Dialog,
-    Ears,
+    Ears,  # noqa: F401 - test_pool takes it from here
     Rtp,
     World,
     dial,
@@ -31,6 +27,10 @@ from workerkit import (
     until,
     write_wav,
 )
+
+from media.tones import sine
+from media.worker.guard import PjError, check_wav
+from voiceengine.sip.digest import Authenticator, NonceFactory, ha1
 
 pytestmark = pytest.mark.loopback
 

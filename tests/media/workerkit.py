@@ -21,7 +21,6 @@ from sipmessage import Message, Request, Response
 from twisted.internet import protocol, reactor, task
 from twisted.internet.defer import Deferred
 
-from media.channel import Channel
 from media.legs import EndReport, MediaLeg, RecordingReport
 from media.link import WorkerLink
 from media.pool import Pool, PoolConfig
@@ -81,6 +80,18 @@ def near(samples: Samples, frequency: float) -> bool:
     return abs(dominant_frequencies(samples)[0] - frequency) < 15
 
 
+TONES = (440, 700, 1000, 1400, 1900, 2500)
+"""Tones of the tests, Hz: far enough apart to be told from each other in a mix."""
+
+
+def tones_in(samples: Samples) -> set[int]:
+    """Which of the tones there are; nothing in silence."""
+    if not len(samples) or np.max(np.abs(samples.astype(np.int32))) < 1000:
+        return set()
+    found = dominant_frequencies(samples, count=6)
+    return {tone for tone in TONES if any(abs(f - tone) < 15 for f in found)}
+
+
 class Rtp(protocol.DatagramProtocol):
     """The phone's audio: sends 50 packets a second, keeps what it receives."""
 
@@ -92,6 +103,9 @@ class Rtp(protocol.DatagramProtocol):
         self.packets: list[tuple[int, int, bytes]] = []
         self.queue: list[tuple[int, int, bytes]] = []
         self.remote: tuple[str, int] | None = None
+        self.said: list[float] = []
+        """When each frame that was to be said was sent."""
+        self.arrivals: list[tuple[float, bytes]] = []
         self._sequence = 0
         self._timestamp = 0
         self._begin = 0.0
@@ -107,6 +121,8 @@ class Rtp(protocol.DatagramProtocol):
     def _tick(self) -> None:
         due = int((REACTOR.seconds() - self._begin) / 0.02)
         while self._timestamp < due * FRAME:
+            if self.queue:
+                self.said.append(REACTOR.seconds())
             kind, back, payload = self.queue.pop(0) if self.queue else (0, 0, QUIET)
             head = struct.pack("!BBHII", 0x80, kind, self._sequence & 0xFFFF, self._timestamp - back, 7)
             self._sequence += 1
@@ -132,9 +148,24 @@ class Rtp(protocol.DatagramProtocol):
         if len(datagram) > 12 and datagram[0] == 0x80:
             kind, timestamp = datagram[1] & 127, struct.unpack("!I", datagram[4:8])[0]
             self.packets.append((kind, timestamp, datagram[12:]))
+            if kind == 0:
+                self.arrivals.append((REACTOR.seconds(), datagram[12:]))
 
     def connectionRefused(self) -> None:
         """The worker has closed its port."""
+
+    def onset(self) -> float:
+        """When the first loud frame arrived; 0 when none did."""
+        for when, payload in self.arrivals:
+            if np.max(np.abs(DECODE[np.frombuffer(payload, np.uint8)].astype(np.int32))) > 1000:
+                return when
+        return 0.0
+
+    async def next_heard(self, frames: int = 15) -> Samples:
+        """What is heard from now on."""
+        self.packets.clear()
+        await until(lambda: len(self.packets) >= frames)
+        return self.heard()
 
     def heard(self) -> Samples:
         audio = [DECODE[np.frombuffer(data, np.uint8)] for kind, _, data in self.packets if kind == 0]
@@ -263,6 +294,17 @@ class Dialog:
             f"m=audio {self.rtp.port} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n"
         )
 
+    async def hear(self, *frequencies: float) -> None:
+        """Exactly these tones are heard, soon."""
+
+        async def now() -> bool:
+            return tones_in(await self.rtp.next_heard()) == {round(f) for f in frequencies}
+
+        deadline = REACTOR.seconds() + 4
+        while not await now():
+            found = tones_in(self.rtp.heard())
+            assert REACTOR.seconds() < deadline, f"{found} instead of {frequencies} are heard"
+
     def request(
         self, method: str, *more: tuple[str, str], cseq: int = 0, body: str = "", refused: bool = False
     ) -> None:
@@ -339,6 +381,12 @@ class Dialog:
         port = re.search(rb"m=audio (\d+)", response.body or b"")
         if port:
             self.rtp.start(int(port[1]))
+
+    async def down(self) -> None:
+        """The worker's BYE."""
+        self.leg.hangup()
+        self.reply(await self.asked("BYE"), 200)
+        await self.ears.wait("ended")
 
     async def up(self) -> None:
         """An inbound call that was answered."""
@@ -436,3 +484,194 @@ async def dial(world: World, **options: Any) -> tuple[Dialog, Request]:
         "sip:bob@far.example", '"Ann" <sip:+1555@test>', call.call_id, [("X-Own", "1")], **options
     )
     return call, await call.asked("INVITE")
+
+
+# ------------------------------------------------------------------------- workers without a pool
+
+_CHILD = """
+import json, sys
+from media.protocol import WorkerConfig
+from media.worker.main import run
+run(int(sys.argv[1]), WorkerConfig(**json.loads(sys.argv[2])))
+"""
+
+
+class Lone:
+    """A worker process that a test talks to directly; tells what it says."""
+
+    def __init__(self, edge_port: int, number: int) -> None:
+        self.legs: dict[bytes, MediaLeg] = {}
+        self.pid = self.sip_port = 0
+        self.closed: list[tuple[bytes, int, int, int]] = []
+        """Links that were closed: room, frames received, lost, concealed."""
+        self.failures: list[str] = []
+        self.lost = False
+        config = WorkerConfig(
+            edge_port=edge_port,
+            rtp_address="127.0.0.1",
+            public_address="",
+            rtp_low=38000 + 100 * number,
+            rtp_count=100,
+            codecs=["PCMU"],
+            vad=False,
+            inband_digits=False,
+            capacity=4,
+        )
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        arguments = [sys.executable, "-c", _CHILD, str(theirs.fileno()), json.dumps(attrs.asdict(config))]
+        root = Path(__file__).parents[2]
+        with theirs:
+            self.process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                cwd=root,
+            )
+        ours.setblocking(False)
+        self.link: WorkerLink | None = WorkerLink(self._lost, self)
+        with ours:
+            REACTOR.adoptStreamConnection(ours.fileno(), ours.family, self.link.as_factory())
+
+    def _lost(self) -> None:
+        self.lost = True
+        self.link = None
+
+    def tell(self, command: Any, **arguments: Any) -> None:
+        assert self.link is not None, "the worker died"
+        self.link.tell(command, **arguments)
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    # what the worker tells
+
+    def _ears(self, key: bytes) -> Any:
+        return self.legs[key].listener if key in self.legs else Ears()
+
+    def ready(self, pid: int, sip_port: int) -> None:
+        self.pid, self.sip_port = pid, sip_port
+
+    def incoming(self, key: bytes) -> None:
+        self._ears(key).leg_incoming()
+
+    def progress(self, key: bytes, code: int, phrase: str, headers: list[list[str]]) -> None:
+        self._ears(key).leg_progress(code, phrase, headers)
+
+    def media(self, key: bytes, codec: str, held: bool) -> None:
+        self._ears(key).leg_media(codec, held)
+
+    def digit(self, key: bytes, digit: str, method: str) -> None:
+        self._ears(key).leg_digit(digit, method)
+
+    def playback_done(self, key: bytes, playback: str, error: str) -> None:
+        self._ears(key).leg_playback_done(playback, error)
+
+    def recording_done(self, key: bytes, report: RecordingReport) -> None:
+        self._ears(key).leg_recording_done(report)
+
+    def reinvited(self, key: bytes, held: bool, code: int) -> None:
+        self._ears(key).leg_reinvited(held, code)
+
+    def referred(self, key: bytes, code: int, notify_code: int, final: bool) -> None:
+        self._ears(key).leg_referred(code, notify_code, final)
+
+    def link_closed(self, room: bytes, received: int, lost: int, concealed: int) -> None:
+        self.closed.append((room, received, lost, concealed))
+
+    def ended(self, key: bytes, report: EndReport) -> None:
+        leg = self.legs.pop(key, None)
+        if leg is not None:
+            leg.ended = True
+            leg.listener.leg_ended(report)  # type: ignore[union-attr]
+
+    def leg_ended(self, leg: MediaLeg, report: EndReport) -> None:
+        self.ended(leg.key, report)
+
+    def failed(self, key: bytes, command: str, error: str) -> None:
+        self.failures.append(f"{command}: {error}")
+
+
+class Crew:
+    """Workers, their edge and calls in them; the test says which worker takes a call."""
+
+    def __init__(self, workers: int) -> None:
+        self.edge = Edge()
+        self.workers = [Lone(self.edge.port, number) for number in range(workers)]
+        self.count = 0
+        self.dialogs: list[Dialog] = []
+        self.rooms: set[tuple[int, str]] = set()
+
+    async def ready(self) -> None:
+        for worker in self.workers:
+            await until(lambda worker=worker: worker.sip_port, 10)
+
+    def dialog(self, worker: int = 0) -> Dialog:
+        """A call that is still to be made."""
+        self.count += 1
+        holder = self.workers[worker]
+        leg = MediaLeg(holder, holder, f"leg{self.count}".encode())
+        holder.legs[leg.key] = leg
+        dialog = Dialog(self.edge, Rtp(), f"crew-{self.count}@test", leg)
+        leg.listener = dialog.ears
+        self.dialogs.append(dialog)
+        return dialog
+
+    async def call(self, worker: int = 0) -> Dialog:
+        """An inbound call that is up."""
+        dialog = self.dialog(worker)
+        await dialog.up()
+        return dialog
+
+    def room(
+        self,
+        name: str,
+        *members: Dialog | tuple[Dialog, bool, bool],
+        worker: int = 0,
+        link: tuple[str, str] | None = None,
+    ) -> None:
+        """Say who is in a room: a call, or a call and whether it speaks and hears."""
+        self.rooms.add((worker, name))
+        full = [one if isinstance(one, tuple) else (one, True, True) for one in members]
+        self.workers[worker].tell(
+            SetRoom,
+            room=name.encode(),
+            members=[[dialog.leg.key.decode(), speak, hear] for dialog, speak, hear in full],
+            link=list(link) if link else None,
+        )
+
+    async def over(self) -> None:
+        """End what a test has left."""
+        for worker, name in self.rooms:
+            if not self.workers[worker].lost:
+                self.room(name, worker=worker)
+                self.rooms = self.rooms - {(worker, name)}
+        for dialog in self.dialogs:
+            if not dialog.leg.ended:
+                dialog.leg.hangup()
+        for dialog in self.dialogs:
+            try:
+                await until(lambda dialog=dialog: dialog.leg.ended, 0.5)
+            except AssertionError:
+                pass
+            await pause(0.02)
+            for message, _ in dialog.edge.inboxes.pop(dialog.call_id, []):
+                if isinstance(message, Request) and message.method != "ACK":
+                    dialog.reply(message, 200)  # unanswered it would keep the slot
+            await dialog.rtp.close()
+        self.dialogs.clear()
+
+    async def close(self) -> None:
+        await self.over()
+        for worker in self.workers:
+            if worker.link is not None:
+                worker.link.close()
+        await self.edge.handle.stopListening()
+        await until(lambda: all(worker.process.poll() is not None for worker in self.workers), 5)
+
+
+def say(dialog: Dialog, frequency: float, seconds: float = 8.0) -> None:
+    """Let the phone say a tone, from now on."""
+    dialog.rtp.queue.clear()
+    dialog.rtp.say(sine(frequency, seconds, level_dbfs=-14))

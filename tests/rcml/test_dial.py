@@ -361,6 +361,8 @@ def test_the_bridged_leg_answered_and_no_other_is_alive_with_it(spec, fork, even
                 answered.add(branch)
             case BranchOver(info):
                 alive.discard(info.branch)
+            case Refused(branch):
+                alive.discard(branch)  # the dialer ends it
         for effect in dial.step(event):
             match effect:
                 case EndBranch(branch) | CancelBranch(branch, _):

@@ -5,9 +5,10 @@ import pytest
 
 from rcml.flow import InterpreterSettings
 from rcml.interpreter import Interpreter, OutcomeKind, Source
-from rcml.ports import CallStatus, Level, Prompt, TargetKind
+from rcml.parameters import dial_parameters
+from rcml.ports import BranchId, BranchInfo, CallStatus, Level, Prompt, TargetKind
 from rcml.simulated_calls import BUSY, NO_ANSWER, UNREACHABLE, Callee
-from rcml.simulated_leg import SimulatedLeg
+from rcml.simulated_leg import SimulatedLeg, drive
 from rcml.simulator import DOCUMENT_URL, ScriptedCaller, Simulator, parse_digits
 
 pytestmark = pytest.mark.unit
@@ -188,9 +189,6 @@ def test_a_caller_who_leaves_a_dial_without_action_causes_no_request():
 
 @pytest.mark.parametrize(("number", "sid"), [(0, ""), (1, SID)])
 def test_a_caller_who_leaves_while_others_are_called_is_a_canceled_dial(number, sid, monkeypatch):
-    class Leaving(SimulatedLeg):
-        ended_at = None
-
     simulator = Simulator(
         {DOCUMENT_URL: f"<Response><Dial {ACTION}><Number>1</Number><Number>2</Number></Dial></Response>"}
     )
@@ -401,11 +399,17 @@ def test_for_sip_nouns_the_facts_of_sip_are_told():
     assert done.dial["DialSipHeader_X-Why"] == "lunch"
 
 
+def test_a_response_code_that_is_not_known_is_left_out():
+    info = BranchInfo(branch=BranchId("B"), call_sid="CA", sip=True)
+
+    assert "DialSipResponseCode" not in dict(dial_parameters(info, CallStatus.NO_ANSWER))
+
+
 def test_for_other_nouns_they_are_not():
     assert not any(name.startswith("DialSip") for name in dial("1", ACTION).dial)
 
 
-def test_a_sip_leg_that_is_over_without_a_response_has_no_code(monkeypatch):
+def test_a_sip_leg_that_was_cancelled_has_the_code_of_that():
     done = dial("sip:a@h", ACTION, callees={"sip:a@h": NO_ANSWER}, digits="3:hangup")
 
     assert done.dial["DialSipResponseCode"] == "487"
@@ -533,8 +537,6 @@ def test_a_call_that_cannot_dial_skips_the_verb():
     simulator = Simulator({})
     source = f"<Response><Dial>1</Dial><Dial><Conference>r</Conference></Dial>{AFTER}</Response>"
     ports = attrs.evolve(simulator.ports, dialer=None, conferences=None)
-    from rcml.simulated_leg import drive
-
     outcome = drive(Interpreter(ports, simulator.call).run(Source(text=source)))
 
     assert outcome.kind is OutcomeKind.ENDED

@@ -341,7 +341,7 @@ def test_the_end_of_the_document_can_be_left_to_others():
 
 @pytest.mark.parametrize(
     "name",
-    ["Dial", "Sms", "Email", "Fax", "Hold", "Resume", "Refer", "Message", "Enqueue", "Leave"],
+    ["Sms", "Email", "Fax", "Message", "Enqueue", "Leave"],
 )
 def test_verbs_of_later_versions_are_answered_skipped_and_reported(name):
     done = simulate(f"<Response><{name}><Say>no</Say></{name}><Say>yes</Say></Response>")
@@ -452,6 +452,11 @@ class _Suspend:
         ("<Gather><Pause/></Gather>", ["gather-pause"]),
         ("<Gather/>", ["gather"]),
         ("<Record/>", ["recording"]),
+        (
+            "<Dial dialMusic='a.wav' record='record-from-ringing'>1</Dial>",
+            ["playback", "dial-timeout", "recording"],
+        ),
+        ("<Dial><Conference>r</Conference></Dial>", ["conference-limit"]),
     ],
 )
 def test_breaking_off_stops_what_is_heard_and_recorded(verb, stopped):
@@ -464,6 +469,8 @@ def test_breaking_off_stops_what_is_heard_and_recorded(verb, stopped):
         flow.throw(Stop())
 
     assert leg.stopped == stopped
+    assert simulator.dialer.live == []
+    assert simulator.conferences.left == len(simulator.conferences.joined)
 
 
 def test_a_second_flow_may_run_on_an_answered_leg():
@@ -471,3 +478,74 @@ def test_a_second_flow_may_run_on_an_answered_leg():
     done = simulator.run(Source(url=DOCUMENT_URL))
 
     assert done.parameters()["CallStatus"] == "in-progress"
+
+
+# ------------------------------------------------------------------ sources and settings of other flows
+
+
+def test_a_source_adds_parameters_to_its_first_request_only():
+    document = "<Response><Redirect>next</Redirect></Response>"
+    simulator = Simulator({DOCUMENT_URL: document, "http://app.invalid/next": SAY})
+    done = simulator.run(Source(url=DOCUMENT_URL, extra=(("ReferTarget", "bob"),)))
+
+    assert done.parameters(0)["ReferTarget"] == "bob"
+    assert done.parameters(0)["To"] == "1111"
+    assert "ReferTarget" not in done.parameters(1)
+
+
+def test_a_source_may_replace_the_parameters_of_its_first_request():
+    document = "<Response><Redirect>next</Redirect></Response>"
+    simulator = Simulator({DOCUMENT_URL: document, "http://app.invalid/next": SAY})
+    done = simulator.run(Source(url=DOCUMENT_URL, parameters=(("CallSid", "CA2"),), extra=(("a", "b"),)))
+
+    assert list(done.requests[0].parameters) == [("CallSid", "CA2"), ("a", "b")]
+    assert done.parameters(1)["To"] == "1111"
+
+
+def test_only_some_verbs_may_be_run_and_others_are_passed_over():
+    document = "<Response><Dial>1</Dial><Hangup/><Say>x</Say><Sms>y</Sms></Response>"
+    done = simulate(document, settings=InterpreterSettings(only_verbs=frozenset({"Say", "Play"})))
+
+    assert [text for text, *_ in done.spoken] == ["x"]
+    assert done.outcome.kind is OutcomeKind.ENDED
+    assert [fields["verb"] for event, fields in done.journal if event == "verb_skipped"] == [
+        "Dial",
+        "Hangup",
+        "Sms",
+    ]
+    assert done.codes == []
+
+
+def test_ac58_a_refused_verb_fails_the_flow_and_ends_the_call():
+    document = "<Response><Say>a</Say><Dial>1</Dial><Say>b</Say></Response>"
+    settings = InterpreterSettings(refused_verbs=frozenset({"Dial"}), hang_up_at_end=False)
+    done = simulate(document, settings=settings)
+
+    assert (done.outcome.kind, done.reason) == (OutcomeKind.FAILED, "Verb_not_allowed")
+    assert done.status is CallStatus.COMPLETED
+    assert [text for text, *_ in done.spoken] == ["a"]
+
+
+def test_a_refused_verb_that_is_not_reached_does_no_harm():
+    document = "<Response><Hangup/><Dial>1</Dial></Response>"
+    done = simulate(document, settings=InterpreterSettings(refused_verbs=frozenset({"Dial"})))
+
+    assert done.outcome.kind is OutcomeKind.HUNG_UP
+
+
+@pytest.mark.parametrize(
+    ("document", "kind"),
+    [
+        ("<Response><Say>x</Say></Response>", OutcomeKind.ENDED),
+        ("<Response/>", OutcomeKind.ENDED),
+        ("<Response><Hangup/></Response>", OutcomeKind.HUNG_UP),
+        ("<Response><Reject/></Response>", OutcomeKind.HUNG_UP),
+        ("<Response><Redirect>gone</Redirect></Response>", OutcomeKind.FAILED),
+        ('<Response><Say loop="0">x</Say></Response>', OutcomeKind.CALLER_LEFT),
+    ],
+)
+def test_whoever_started_a_flow_can_tell_how_it_ended(document, kind):
+    done = simulate(document, answered=True, settings=InterpreterSettings(hang_up_at_end=False), limit=60)
+
+    assert done.outcome.kind is kind
+    assert done.status.terminal is (kind is not OutcomeKind.ENDED)

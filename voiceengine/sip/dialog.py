@@ -70,8 +70,8 @@ class Dialog:
     """CSeq of what is sent to the phone."""
     established: bool = False
     ended: bool = False
-    referred: bool = False
-    """The worker has sent a REFER: NOTIFY of the phone is expected."""
+    referred: int = 0
+    """CSeq of the worker's last REFER as the phone saw it: NOTIFY about it is expected. 0: there was none."""
     transfers: int = 0
     """REFER of the phone so far."""
     offer: Any = None

@@ -178,11 +178,14 @@ class Edge:
         if not dialog.worker_tag or not dialog.phone_tag:
             return None  # the worker was not heard of yet
         reason = ("Reason", 'SIP;cause=500;text="engine died"')
+        last = dialog.numbers.last
         try:
             bye = self.core.relay.own_request("BYE", dialog, new_branch(), [reason])
         except ValueError:
             return None
-        bye.headers.set("CSeq", f"{dialog.numbers.last + FAREWELL_CSEQ} BYE")
+        finally:
+            dialog.numbers.last = last  # nothing was sent
+        bye.headers.set("CSeq", f"{last + FAREWELL_CSEQ} BYE")
         return dialog.flow.host, dialog.flow.port, bytes(bye).decode()
 
     def leg_over(self, key: str, call_id: str, *, lost: bool) -> None:

@@ -288,13 +288,12 @@ class PhoneSide:
             known = {489: ("Allow-Events", "refer"), 415: ("Accept", "message/sipfrag")}.get(error.status)
             self._core.reply(request, flow, error.status, "", *([known] if known else []))
             return
-        if not dialog.referred:
-            self._core.reply(request, flow, 481)
+        about = refer.event_number(request.headers["Event"]) or dialog.referred
+        if not dialog.referred or (about != dialog.referred and dialog.numbers.to_worker(about) is not None):
+            self._core.reply(request, flow, 481)  # nobody asked, or about an earlier REFER
             return
-        event = request.headers["Event"]
-        number = dialog.numbers.to_worker(refer.event_number(event) or -1)
-        if number is not None:
-            request.headers.set("Event", refer.with_event_number(event, number))
+        # pjsip wants the same id, or none, in all of them, whatever the phone does
+        request.headers.set("Event", "refer")
         self._pass(request, flow, dialog)
 
     def _info(self, request: Request, flow: Flow, dialog: Dialog) -> None:

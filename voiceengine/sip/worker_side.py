@@ -281,7 +281,8 @@ class WorkerSide:
         except sdp.SdpError:
             core.to_port(bytes(response_to(request, 488)), port)
             return
-        dialog.referred = dialog.referred or request.method == "REFER"
+        if request.method == "REFER":
+            dialog.referred = dialog.numbers.of_worker(request.cseq.sequence)
         # a repetition gets the same branch again
         seed = (request.via[0].parameters.get("branch") or "").encode() + dialog.key.encode()
         branch = "z9hG4bK" + hashlib.blake2b(seed, key=core.secret, digest_size=10).hexdigest()

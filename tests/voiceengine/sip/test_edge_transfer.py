@@ -488,7 +488,7 @@ async def test_a_refer_of_the_worker_and_the_news_of_the_phone_pass(world: World
     assert str(world.worker.port) not in bytes(seen).decode()
     assert str(world.internal) not in bytes(seen).decode()
     assert accepted.headers["CSeq"] == "17 REFER"
-    assert notify.headers["Event"] == "refer;id=17"
+    assert notify.headers["Event"] == "refer"
     assert notify.headers["Subscription-State"] == "terminated;reason=noresource"
     assert notify.headers["Content-Type"] == "message/sipfrag;version=2.0"
     assert notify.body == b"SIP/2.0 486 Busy\r\n"
@@ -518,6 +518,28 @@ async def test_a_refusal_of_a_refer_reaches_the_worker(world: World) -> None:
 
     refused = await world.worker.inbox.response(603)
     assert refused.headers["X-Why"] == "no"
+
+
+@pytest_twisted.ensureDeferred
+async def test_news_about_an_earlier_refer_are_not_taken_for_those_about_the_last(world: World) -> None:
+    """RFC 3515 section 2.4.6; pjsip itself matches the id of the first NOTIFY that it sees."""
+    ok, _ = await world.established()
+    numbers = []
+    for cseq in (17, 18):
+        world.worker.send(from_worker(world, "REFER", TARGET, cseq=cseq), world.internal)
+        seen = await world.phone.inbox.request("REFER")
+        numbers.append(seen.cseq.sequence)
+        world.say(reply_to(seen, 202))
+        await world.worker.inbox.response(202)
+
+    for number, event in enumerate((f"refer;id={numbers[1]}", "refer", "refer;id=99999", "refer;x=y;id=no")):
+        world.say(world.inside(ok, "NOTIFY", ("Event", event), cseq=5 + number))
+        notify = await world.worker.inbox.request("NOTIFY")
+        world.answer(notify, 200)
+        await world.phone.inbox.response(200)
+        assert notify.headers["Event"] == "refer"
+    world.say(world.inside(ok, "NOTIFY", ("Event", f"refer;id={numbers[0]}"), cseq=10))
+    await world.phone.inbox.response(481)
 
 
 @pytest.mark.parametrize(

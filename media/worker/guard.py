@@ -136,7 +136,10 @@ def connect(source: Any, sink: Any) -> None:
 
 
 def disconnect(source: Any, sink: Any) -> None:
-    """Undo `connect`; not being connected is no error."""
+    """Undo `connect`; not being connected is no error.
+
+    Both must still be in the bridge: for one that is gone, pjsua2 cuts the other's other connections too.
+    """
     try:
         if source.getPortId() >= 0 and sink.getPortId() >= 0:
             source.stopTransmit(sink)

@@ -277,9 +277,9 @@ class Leg:
         for recording in self.recordings.values():
             recording.hear(source)
 
-    def hears_no_more(self, source: Any) -> None:
-        """The party no longer hears something."""
-        if self.heard.pop(id(source), None) is not None:
+    def hears_no_more(self, source: Any, *, gone: bool = False) -> None:
+        """The party no longer hears something; `gone`: it is not in the bridge any more."""
+        if self.heard.pop(id(source), None) is not None and not gone:
             for recording in self.recordings.values():
                 recording.hear_no_more(source)
 
@@ -353,15 +353,15 @@ class Leg:
                 self.stop_recording(name)
 
     def _release_media(self) -> None:
+        audio, self.audio = self.audio, None  # it is not in the bridge any more
+        self.host.media_changed(self)
         for playback in list(self.playbacks):
             self.stop(playback)
         if self._detector is not None:
-            if self.audio is not None:
-                disconnect(self.audio, self._detector)
+            if audio is not None:
+                disconnect(audio, self._detector)
             self.host.trash.put(self._detector)
             self._detector = None
-        self.host.media_changed(self)
-        self.audio = None
 
 
 _FLOWING = (

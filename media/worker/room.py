@@ -33,20 +33,21 @@ class _Edge:
         self._source = source
         self._sink = sink
         self._leg = leg
-        # a slot of the bridge is what counts: pjsua2 makes a new object for each look at it
-        self.slots = (source.getPortId(), sink.getPortId())
 
     def make(self) -> None:
-        import sys; print("MAKE", self.slots, file=sys.stderr)
         connect(self._source, self._sink)
         if self._leg is not None:
             self._leg.hears(self._source)
 
     def undo(self) -> None:
-        import sys; print("UNDO", self.slots, file=sys.stderr)
         disconnect(self._source, self._sink)
         if self._leg is not None:
             self._leg.hears_no_more(self._source)
+
+    def forget(self, *, source_gone: bool) -> None:
+        """One of both is no longer in the bridge, which has undone the connection itself."""
+        if self._leg is not None:
+            self._leg.hears_no_more(self._source, gone=source_gone)
 
 
 class _RoomPlayback:
@@ -178,8 +179,7 @@ class Room:
         """Connect what should be heard and is not, disconnect what is and should not be."""
         wanted = self._wanted()
         for pair, edge in list(self._edges.items()):
-            now = wanted.get(pair)
-            if now is None or now.slots != edge.slots:
+            if pair not in wanted:
                 del self._edges[pair]
                 edge.undo()
         for pair, edge in wanted.items():
@@ -195,11 +195,11 @@ class Room:
             self._edges[pair] = edge
 
     def renew(self, key: bytes) -> None:
-        """Connect a leg anew: its audio changed, maybe in the very same slot of the bridge."""
+        """Connect a leg anew: its audio changed, or went."""
         for pair, edge in list(self._edges.items()):
             if key in pair:
                 del self._edges[pair]
-                edge.undo()
+                edge.forget(source_gone=pair[0] == key)
         self.refresh()
 
     def _wanted(self) -> dict[tuple[object, object], _Edge]:

@@ -65,8 +65,7 @@ async def attend(
         leg.start_timer(LIMIT_TIMER, time_limit)
         why = await _until_out(flow, leave_on_star)
     except ConferenceFull:
-        flow.journal("conference_full", conference=spec.name)
-        inside = False
+        why, inside = "full", False
         return Attendance(status=CallStatus.FAILED)
     except LegEnded:
         why = CALLER_LEFT

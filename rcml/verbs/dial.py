@@ -15,10 +15,10 @@ from rcml.document import Element
 from rcml.flow import Flow
 from rcml.nouns import CLIENT_PREFIX, MAX_NOUNS, Called, Conference, noun_of
 from rcml.parameters import Parameters, conference_parameters, dial_parameters
-from rcml.ports import DialError, LegEnded, Level, Prompt
+from rcml.ports import CallStatus, DialError, LegEnded, Level, Prompt
 from rcml.verb import NOUNS, End, Noun, Step, Text, Verb, verb
 from rcml.verbs.conference import attend
-from rcml.verbs.dialing import Call, Dialing, DialResult, not_called
+from rcml.verbs.dialing import Dialing, DialResult, Wanted, not_called
 from rcml.verbs.music import music
 
 REASON_LIMIT = "Dial_time_limit_reached"
@@ -171,11 +171,13 @@ class Dial(Verb):
         if flow.ports.dialer is None:
             self._unavailable(flow, "this call cannot dial")
             return None
-        calls = self._calls(flow, called)
-        dialing = Dialing(
-            flow, flow.ports.dialer, self._spec(), await self._ringing(flow), stereo=self._stereo
-        )
-        result = await dialing.run(calls, self.caller_id or None, self.caller_name or None)
+        wanted = self._wanted(flow, called)
+        try:
+            ringing = await self._ringing(flow)
+        except LegEnded:
+            return self._onward(flow, dial_parameters(None, CallStatus.CANCELED), True)
+        dialing = Dialing(flow, flow.ports.dialer, self._spec(), ringing, stereo=self._stereo)
+        result = await dialing.run(wanted, self.caller_id or None, self.caller_name or None)
         return await self._after(flow, result)
 
     def targets(self) -> list[Element]:
@@ -209,17 +211,17 @@ class Dial(Verb):
             flow.notify(12200, Level.WARNING, message)
         return [NOUNS[target.name](target) for target in targets[:MAX_NOUNS]]
 
-    def _calls(self, flow: Flow, nouns: list[Called]) -> list[Call]:
+    def _wanted(self, flow: Flow, nouns: list[Called]) -> list[Wanted]:
         """Read all nouns before the first of them is called: a bad URL calls nobody."""
-        calls: list[Call] = []
+        wanted: list[Wanted] = []
         for noun in nouns:
             what = f"Dial, {noun.name} (line {noun.element.line or self.element.line})"
             flow.warn(what, noun.problems)
             try:
-                calls.append(Call(noun=what, target=noun.target(flow)))
+                wanted.append(Wanted(noun=what, target=noun.target(flow)))
             except DialError as error:
                 not_called(flow, what, error)
-        return calls
+        return wanted
 
     def _spec(self) -> DialSpec:
         return DialSpec(
@@ -241,12 +243,12 @@ class Dial(Verb):
     async def _ringing(self, flow: Flow) -> list[Prompt]:
         """What the caller hears, in the order of preference."""
         tone = [flow.settings.ringing] if flow.settings.ringing is not None else []
-        for name, wanted in (("dialMusic", self.dial_music), ("ringTone", self.ring_tone)):
-            if not wanted or (name == "ringTone" and _TONES.fullmatch(wanted)):
+        for name, value in (("dialMusic", self.dial_music), ("ringTone", self.ring_tone)):
+            if not value or (name == "ringTone" and _TONES.fullmatch(value)):
                 continue
-            if wanted.lower() == SILENCE:
+            if value.lower() == SILENCE:
                 return []
-            found = await music(flow, f"Dial (line {self.element.line}) {name}", wanted)
+            found = await music(flow, f"Dial (line {self.element.line}) {name}", value)
             return tone if found is None else [found, *tone]
         return tone
 

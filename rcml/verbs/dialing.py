@@ -81,7 +81,7 @@ def not_called(flow: Flow, what: str, error: DialError) -> None:
 
 
 @attrs.frozen(kw_only=True)
-class Call:
+class Wanted:
     """Whom a Dial calls: the noun, for messages, and the target."""
 
     noun: str
@@ -125,10 +125,12 @@ class Dialing:
         self._infos: dict[BranchId, BranchInfo] = {}
         self._finish: DialFinished | None = None
 
-    async def run(self, calls: Sequence[Call], caller_id: str | None, caller_name: str | None) -> DialResult:
+    async def run(
+        self, wanted: Sequence[Wanted], caller_id: str | None, caller_name: str | None
+    ) -> DialResult:
         """Dial to the end. An exception that is thrown in ends all that was begun."""
         try:
-            await self._fork(calls, caller_id, caller_name)
+            await self._fork(wanted, caller_id, caller_name)
             while self._finish is None:
                 self._react(await self._leg.next_event())
             await self._until_recorded()
@@ -143,33 +145,33 @@ class Dialing:
                 self._leg.stop_recording(self._recording)
             self._dialer.close()
 
-    async def _fork(self, calls: Sequence[Call], caller_id: str | None, caller_name: str | None) -> None:
+    async def _fork(self, wanted: Sequence[Wanted], caller_id: str | None, caller_name: str | None) -> None:
         """Call all targets; those that cannot be called are reported and left out."""
         branches: list[BranchId] = []
         screened: set[BranchId] = set()
         left = False
-        for call in calls:
+        for one in wanted:
             try:
-                infos = await self._dialer.dial(call.target, caller_id=caller_id, caller_name=caller_name)
+                infos = await self._dialer.dial(one.target, caller_id=caller_id, caller_name=caller_name)
             except DialError as error:
-                not_called(self._flow, call.noun, error)
+                not_called(self._flow, one.noun, error)
                 continue
             except LegEnded:
                 left = True
                 break
             for info in infos:
-                self._begun(call, info)
+                self._begun(one, info)
                 branches.append(info.branch)
-                if call.target.screening is not None:
+                if one.target.screening is not None:
                     screened.add(info.branch)
         if branches or not left:
             self._step(Forked(tuple(branches), frozenset(screened)))
         if left:
             self._step(CallerLeft())
 
-    def _begun(self, call: Call, info: BranchInfo) -> None:
+    def _begun(self, wanted: Wanted, info: BranchInfo) -> None:
         flow = self._flow
-        flow.journal("branch_dialed", branch=info.branch, call=info.call_sid, target=call.noun)
+        flow.journal("branch_dialed", branch=info.branch, call=info.call_sid, target=wanted.noun)
         if all(name != STANDING for name, _ in flow.standing):
             flow.standing.append((STANDING, info.call_sid))
 

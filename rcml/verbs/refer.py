@@ -50,8 +50,8 @@ class Refer(Verb):
         if noun is None or not noun.address():
             flow.journal("refer_empty", line=self.element.line)
             return None
-        flow.took_time = True
         result = await self._refer(flow, noun)
+        flow.took_time = flow.took_time or result.notify_code > 0
         status = refer_status(result)
         flow.journal("refer_result", status=status, code=result.code, notify=result.notify_code)
         leg = flow.ports.leg

@@ -721,6 +721,19 @@ async def test_a_killed_worker_takes_its_party_and_the_others_talk_on(meet: Any)
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_pool_that_stops_completes_recordings(meet: Any, tmp_path: Path) -> None:
+    meeting = await meet(1)
+    meeting.bridge.record("RE1", str(tmp_path / "r.wav"))
+    await until(lambda: (tmp_path / "r.wav").exists() and (tmp_path / "r.wav").stat().st_size > 5000)
+    await meeting.parties[0].dialog.hang_up()
+    await meeting.pool.stop()
+
+    assert [report.end for report in meeting.listener.reports] == ["stopped"]
+    with wave.open(str(tmp_path / "r.wav")) as file:
+        assert file.getnframes() / RATE == pytest.approx(meeting.listener.reports[0].seconds)
+
+
+@pytest_twisted.ensureDeferred
 async def test_frames_are_counted_when_links_close(meet: Any) -> None:
     meeting = await meet(2)
     await meeting.all_hear(400, 700)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import pytest_twisted
 from sipmessage import Response
-from workerkit import Dialog, Ears, Rtp, World, pause, until
 from twisted.internet import process, reactor
 from twisted.internet.defer import Deferred
+from workerkit import Dialog, Ears, Rtp, World, pause, until
 
 from media import pool as pool_module
 from media import protocol, watchdog
@@ -147,6 +147,148 @@ async def test_no_more_workers_than_ports(make: Make) -> None:
     with pytest.raises(NoCapacity):
         await world.pool.reserve(b"i", wait=0.3)
     assert len({leg.worker.slice_number for leg in legs}) == 2
+
+
+# ------------------------------------------------------------------------- near and kept slots
+
+
+async def spread(world: World, count: int) -> list[MediaLeg]:
+    """Legs in workers of their own, that keep no slots any more."""
+    legs = [await world.pool.reserve(b"spread%d" % number, keep=3) for number in range(count)]
+    for leg in legs:
+        world.pool.unkeep(leg)
+    assert len({leg.worker for leg in legs}) == count
+    return legs
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_leg_near_another_gets_a_slot_in_its_worker(make: Make) -> None:
+    world = await make(max_legs=12)
+    one, two = await spread(world, 2)
+    near = [await world.pool.reserve(b"near%d" % number, near=two) for number in range(3)]
+    elsewhere = await world.pool.reserve(b"elsewhere", near=two)
+
+    assert {leg.worker for leg in near} == {two.worker}
+    assert elsewhere.worker is one.worker
+
+
+@pytest_twisted.ensureDeferred
+async def test_near_a_leg_that_ended_is_anywhere(make: Make) -> None:
+    world = await make(max_legs=12)
+    one, two = await spread(world, 2)
+    await reserve(world, "a")
+    world.pool.release(two)
+    await pause(0.1)
+
+    assert (await world.pool.reserve(b"b", near=two)).worker is one.worker
+
+
+@pytest_twisted.ensureDeferred
+async def test_kept_slots_are_taken_for_others_and_used_by_those_near(make: Make) -> None:
+    world = await make(max_legs=12)
+    caller = await world.pool.reserve(b"caller", keep=2)
+    others = await reserve(world, "a", "b")
+    assert world.pool.counts()["slots_kept"] == 2
+    assert world.pool.legs == 3, "kept slots are not legs"
+    callee = await world.pool.reserve(b"callee", near=caller)
+    assert world.pool.counts()["slots_kept"] == 1
+    second = await world.pool.reserve(b"second", near=caller)
+    assert world.pool.counts()["slots_kept"] == 0
+
+    assert [leg.worker is caller.worker for leg in others] == [True, False]
+    assert callee.worker is second.worker is caller.worker
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_that_keeps_slots_goes_where_they_are_free(make: Make) -> None:
+    world = await make(max_legs=12)
+    legs = await reserve(world, "a", "b", "c")
+    caller = await world.pool.reserve(b"caller", keep=1)
+    last = await world.pool.reserve(b"d")
+
+    assert caller.worker is not legs[0].worker
+    assert last.worker is legs[0].worker
+
+
+@pytest.mark.parametrize("how", ["unkeep", "end"])
+@pytest_twisted.ensureDeferred
+async def test_kept_slots_are_free_again_when_nobody_needs_them(make: Make, how: str) -> None:
+    world = await make(max_legs=12)
+    caller = await world.pool.reserve(b"caller", keep=3)
+    if how == "unkeep":
+        world.pool.unkeep(caller)
+        world.pool.unkeep(caller)
+    else:
+        world.pool.release(caller)
+    assert world.pool.counts()["slots_kept"] == 0
+    legs = await reserve(world, "a", "b", "c")
+
+    assert {leg.worker for leg in legs} == {caller.worker}
+
+
+@pytest_twisted.ensureDeferred
+async def test_kept_slots_are_given_away_rather_than_refusing_a_call(make: Make) -> None:
+    world = await make(max_legs=8, rtp_ports=(38000, 38063))
+    assert world.pool.max_workers == 2
+    callers = [await world.pool.reserve(b"caller%d" % number, keep=3) for number in range(2)]
+    assert world.pool.counts()["slots_kept"] == 6
+    begin = REACTOR.seconds()
+    legs = [await world.pool.reserve(b"leg%d" % number) for number in range(5)]
+    callee = await world.pool.reserve(b"callee", near=callers[1])
+
+    assert REACTOR.seconds() - begin < 0.1, "nothing better can come"
+    assert [leg.worker for leg in legs[:3]] == [callers[0].worker] * 3
+    assert callee.worker is callers[1].worker
+    assert world.pool.counts()["slots_kept"] == 0
+    with pytest.raises(NoCapacity):
+        await world.pool.reserve(b"more")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_is_not_refused_when_slots_cannot_be_kept(make: Make) -> None:
+    world = await make(max_legs=8, rtp_ports=(38000, 38063))
+    await reserve(world, *"abcdef")
+    callers = [await world.pool.reserve(b"caller%d" % number, keep=3) for number in range(2)]
+
+    assert {leg.worker.held for leg in callers} == {4}
+    with pytest.raises(NoCapacity):
+        await world.pool.reserve(b"more")
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_worker_is_started_rather_than_kept_slots_given_away(make: Make) -> None:
+    world = await make(max_legs=12, spare_workers=1)
+    caller = await world.pool.reserve(b"caller", keep=3)
+    other = await world.pool.reserve(b"other", keep=3)
+
+    assert other.worker is not caller.worker
+    assert world.pool.counts()["slots_kept"] == 6
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_with_kept_slots_is_retired_when_it_is_empty(make: Make) -> None:
+    world = await make(idle_seconds=0.3, max_legs=12, spare_workers=1)
+    caller = await world.pool.reserve(b"caller", keep=3)
+    await until(lambda: world.pool.counts()["workers"] == 2)
+    world.pool.release(caller)
+    await until(lambda: world.pool.counts()["workers"] == 1)
+
+    assert caller.worker.pid not in world.pool.pids()
+    assert world.pool.deaths == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_that_served_its_time_still_has_the_slots_it_keeps(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "MAX_RECYCLE_LEGS", 1)
+    world = await make(max_legs=12)
+    caller = await world.pool.reserve(b"caller", keep=1)
+    callee = await world.pool.reserve(b"callee", near=caller)
+    other = await world.pool.reserve(b"other", near=caller)
+
+    assert callee.worker is caller.worker
+    assert other.worker is not caller.worker
 
 
 # ------------------------------------------------------------------------- deaths

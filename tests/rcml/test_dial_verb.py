@@ -6,7 +6,8 @@ import pytest
 from rcml.flow import InterpreterSettings
 from rcml.interpreter import Interpreter, OutcomeKind, Source
 from rcml.parameters import dial_parameters
-from rcml.ports import BranchId, BranchInfo, CallStatus, Level, Prompt, TargetKind
+from rcml.ports import BranchId, BranchInfo, CallStatus, LegEnded, Level, Prompt, TargetKind
+from rcml.simulated import SimulatedPrompts
 from rcml.simulated_calls import BUSY, NO_ANSWER, UNREACHABLE, Callee
 from rcml.simulated_leg import SimulatedLeg, drive
 from rcml.simulator import DOCUMENT_URL, ScriptedCaller, Simulator, parse_digits
@@ -187,6 +188,16 @@ def test_a_caller_who_leaves_a_dial_without_action_causes_no_request():
     assert (len(done.requests), done.outcome.kind) == (1, OutcomeKind.CALLER_LEFT)
 
 
+def test_a_caller_who_leaves_while_the_music_is_fetched_is_a_canceled_dial(monkeypatch):
+    async def leave(prompts, url):
+        raise LegEnded
+
+    monkeypatch.setattr(SimulatedPrompts, "from_url", leave)
+    done = dial("1", f'{ACTION} dialMusic="a.wav"')
+
+    assert (done.dial["DialCallStatus"], done.dialer.targets) == ("canceled", [])
+
+
 @pytest.mark.parametrize(("number", "sid"), [(0, ""), (1, SID)])
 def test_a_caller_who_leaves_while_others_are_called_is_a_canceled_dial(number, sid, monkeypatch):
     simulator = Simulator(
@@ -228,6 +239,14 @@ def test_a_dial_that_fails_at_once_again_and_again_is_stopped():
     done = Dialed(f'<Dial action="{DOCUMENT_URL}">1</Dial>', callees={"1": UNREACHABLE})
 
     assert (done.outcome.kind, done.reason) == (OutcomeKind.FAILED, "Too_many_document_switches")
+
+
+def test_a_timer_of_something_else_means_nothing():
+    simulator = Simulator({DOCUMENT_URL: f"<Response><Dial>1</Dial>{AFTER}</Response>"})
+    simulator.leg.start_timer("other", 1)
+    done = simulator.run(Source(url=DOCUMENT_URL))
+
+    assert done.time_of('plays: "after"') == 24
 
 
 # ------------------------------------------------------------------ keys

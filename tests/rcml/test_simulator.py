@@ -13,6 +13,7 @@ from rcml.ports import (
     RecordSpec,
     TimerFired,
 )
+from rcml.simulated_calls import BUSY, NO_ANSWER, UNREACHABLE, Callee, parse_callees
 from rcml.simulated_leg import ScriptedCaller, SimulatedLeg, drive, parse_digits
 from rcml.simulator import simulate
 
@@ -132,3 +133,57 @@ def test_the_timeline_has_times():
     assert (2.0, "answered") in done.timeline
     with pytest.raises(LookupError):
         done.time_of("never")
+
+
+# ------------------------------------------------------------------ other parties
+
+
+def test_a_script_says_what_called_parties_do():
+    assert parse_callees("bob=busy, 1=no-answer,2=unreachable,sip:a@h?x=1=3/10,3=2.5") == {
+        "bob": BUSY,
+        "1": NO_ANSWER,
+        "2": UNREACHABLE,
+        "sip:a@h?x=1": Callee(answers=3, talks=10),
+        "3": Callee(answers=2.5, talks=None),
+    }
+
+
+@pytest.mark.parametrize("text", ["bob", "=busy", "bob=", "bob=often", "bob=3/x"])
+def test_a_wrong_script_of_called_parties_is_refused(text):
+    with pytest.raises(ValueError, match=r".+"):
+        parse_callees(text)
+
+
+def test_a_called_party_answers_after_four_seconds_and_talks_for_twenty():
+    done = simulate("<Response><Dial>1234</Dial></Response>")
+
+    assert [(at, text) for at, text in done.timeline if "1234" in text] == [
+        (0.0, "calls number 1234"),
+        (0.5, "1234 rings"),
+        (4.0, "1234 answers"),
+        (4.0, "joined with 1234"),
+        (24.0, "1234 hangs up"),
+    ]
+
+
+def test_a_party_that_stays_is_ended_with_the_call():
+    done = simulate(
+        "<Response><Dial>1234</Dial></Response>", callees=parse_callees("1234=2"), digits="9:hangup"
+    )
+
+    assert done.lines()[-2:] == ["caller hangs up", "ends 1234"]
+
+
+def test_a_conference_ends_after_ten_seconds():
+    done = simulate("<Response><Dial><Conference>r</Conference></Dial></Response>")
+
+    assert (10.0, "conference r: ended") in done.timeline
+
+
+def test_hold_and_resume_need_a_caller():
+    line = leg("0:hangup")
+    drive(line.next_event())
+
+    for command in (line.hold([]), line.resume()):
+        with pytest.raises(LegEnded):
+            drive(command)

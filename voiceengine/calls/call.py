@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
-from twisted.internet import defer
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from media.legs import EndReport, RecordingReport
-from rcml.interpreter import Interpreter, InterpreterSettings, Outcome, Source
-from rcml.parameters import standard_parameters
+from rcml.interpreter import Source
 from rcml.ports import (
     CallInfo,
     CallStatus,
@@ -28,6 +26,8 @@ from rcml.ports import (
     StoredRecording,
 )
 from rcml.verbs.refer import refer_status
+from voiceengine.calls.call_flow import CallFlow
+from voiceengine.calls.call_progress import CallProgress
 from voiceengine.calls.call_recordings import CallRecordings
 from voiceengine.calls.callbacks import (
     CallbackQueue,
@@ -35,13 +35,11 @@ from voiceengine.calls.callbacks import (
     StatusCallback,
     event_of,
     is_outbound,
-    progress_parameters,
-    rfc2822,
 )
 from voiceengine.calls.fetcher import CallFetcher
 from voiceengine.calls.leg import CallLeg
 from voiceengine.calls.prompts import CallPrompts
-from voiceengine.calls.quality import mos
+from voiceengine.calls.quality import media_columns
 from voiceengine.calls.records import CallRecords
 from voiceengine.calls.status import can_change, final_status
 from voiceengine.store.rows import API_VERSION, CallRow, ReferRow, new_sid
@@ -130,7 +128,7 @@ class Call:
         self.key = secrets.token_hex(6)
         """Name of its leg in the edge and in the workers."""
         self.info = info
-        self.callback = callback
+        self.progress = CallProgress(context, self, callback)
         self._services = services
         self._status = CallStatus(row.status)
         self.records = CallRecords(context.store, row.account_sid, row.sid, context.wall)
@@ -157,15 +155,14 @@ class Call:
         """Whether it dialed somebody."""
         self.implicit = False
         """Whether its document is nobody's: it dials what the caller dialed."""
-        self._flow: Deferred[None] | None = None
-        self._flow_number = 0
-        self._running = False
+        self.flow = CallFlow(
+            context.reactor, self.leg, info, lambda: self.ports, context.interpreter, self._finish
+        )
         self._ports: Ports | None = None
         self._created = context.reactor.seconds()
         self._answered_at: float | None = None
         self._limit: Any = None
         self._closed = False
-        self._reported: set[str] = set()
         context.store.calls.save(row)
         context.metrics.call_started(info.direction.value)
         self.records.journal(
@@ -215,32 +212,7 @@ class Call:
 
     def tell(self, event: str) -> None:
         """Send the callback for an event, if one is configured for it."""
-        callback = self.callback
-        if callback is None or event in self._reported:
-            return
-        self._reported.add(event)
-        extra = self.recordings.parameters() if event == "completed" else []
-        if isinstance(callback, ProgressCallback):
-            if event in callback.events:
-                parameters = progress_parameters(
-                    self.info,
-                    event,
-                    status=self._status,
-                    at=self._context.wall(),
-                    parent_call_sid=self.row.parent_call_sid,
-                    duration=self.row.duration,
-                    recording=extra,
-                )
-                self.callbacks.send(callback.url, callback.method, parameters)
-            return
-        if self._status is CallStatus.NOT_FOUND or event == "initiated":
-            return
-        parameters = standard_parameters(self.info, self._status, self._context.null_literals)
-        if event == "completed":
-            parameters.append(("CallDuration", str(self.row.duration or 0)))
-            parameters.append(("Timestamp", rfc2822(self._context.wall())))
-            parameters += extra[:1]
-        self.callbacks.send(callback.url, callback.method, parameters)
+        self.progress.tell(event)
 
     # -------------------------------------------------------------- flow
 
@@ -261,72 +233,9 @@ class Call:
             )
         return self._ports
 
-    @property
-    def running(self) -> bool:
-        """Whether a document runs on it."""
-        return self._running
-
     def run(self, source: Source) -> None:
         """Run a document flow on the leg to the end of the call; one that is running is stopped first."""
-        number = self._new_flow()
-        self._flow = Deferred.fromCoroutine(self._run(source, number))
-        self._flow.addErrback(self._flow_failed, number)
-
-    def _new_flow(self) -> int:
-        self._flow_number += 1
-        flow, self._flow = self._flow, None
-        if flow is not None:
-            flow.cancel()
-        self._running = True
-        return self._flow_number
-
-    async def _run(self, source: Source, number: int) -> None:
-        await Interpreter(self.ports, self.info, self._context.interpreter).run(source)
-        if number == self._flow_number:
-            if not self.leg.ended:
-                await self.leg.hangup()
-            self._running = False
-            self._finish()
-
-    def _flow_failed(self, failure: Any, number: int) -> None:
-        if number != self._flow_number:
-            return  # it was stopped, another one runs
-        self._running = False
-        log.failure("flow_failed call={call}", failure=failure, call=self.sid)
-        self.records.journal("flow_failed", reason=str(failure.value))
-        self.leg.end('SIP;cause=500;text="internal error"', wanted=CallStatus.FAILED, code=500)
-        self._finish()
-
-    async def run_aside(
-        self, source: Source, settings: InterpreterSettings, seconds: float
-    ) -> Outcome | None:
-        """Run a document that leaves the call as it is (screening).
-
-        Returns:
-            None when it took longer than `seconds`, or was stopped by another document.
-        """
-        number = self._new_flow()
-        flow = Deferred.fromCoroutine(Interpreter(self.ports, self.info, settings).run(source))
-        self._flow = flow  # type: ignore[assignment]
-        timer = self._context.reactor.callLater(seconds, flow.cancel)
-        try:
-            return await flow
-        except defer.CancelledError:
-            return None
-        finally:
-            if timer.active():
-                timer.cancel()
-            if number == self._flow_number:
-                self._flow = None
-                self._running = False
-                self._finish()
-
-    def stop_flow(self) -> None:
-        """Stop the document that runs; the call goes on without one."""
-        if self._running:
-            self._new_flow()
-            self._running = False
-            self.leg.reset()
+        self.flow.run(source)
 
     async def switch(self, source: Source) -> None:
         """Stop the running document and run another one (live modification)."""
@@ -334,9 +243,7 @@ class Call:
         if self.leg.unattached or (self.leg.outbound and not self.leg.answered):
             self.next_source = source  # it has not begun; it begins with this one
             return
-        self._new_flow()
-        self.leg.reset()
-        self.run(source)
+        self.flow.switch(source)
 
     async def stop(self, why: str, *, code: int) -> None:
         """End the call because a program asked for it (live modification)."""
@@ -354,13 +261,6 @@ class Call:
             self.never_came(status, code=487, cause=why)
         else:
             self.leg.end(wanted=status)
-
-    def replace_callback(self, url: str, method: str) -> None:
-        """Tell the rest of the progress somewhere else."""
-        if isinstance(self.callback, ProgressCallback):
-            self.callback = attrs.evolve(self.callback, url=url, method=method)
-        else:
-            self.callback = StatusCallback(url=url, method=method)
 
     def start_ring_timer(self, seconds: float) -> None:
         """Give up an outbound leg that is not answered in time."""
@@ -474,7 +374,7 @@ class Call:
             ring_duration=ring,
             cause=cause[:200] or None,
             sip_code=report.code or None,
-            **_media_columns(report.stats),
+            **media_columns(report.stats),
         )
         self.records.journal(
             "leg_ended", code=report.code, cause=cause, remote=report.remote, lost=report.lost, **report.stats
@@ -487,7 +387,7 @@ class Call:
         watcher, self.watcher = self.watcher, None
         if watcher is not None:
             watcher.branch_ended(self)
-        if not self._running:
+        if not self.flow.running:
             self._finish()
 
     def never_came(self, status: CallStatus, *, code: int, cause: str) -> None:
@@ -513,23 +413,3 @@ class Call:
     async def recording_made(self, sid: str, report: RecordingReport | None) -> StoredRecording | None:
         """Store a recording, or drop one that holds nothing."""
         return await self.recordings.made(sid, report)
-
-
-def _media_columns(stats: dict[str, Any]) -> dict[str, Any]:
-    """Columns of the record from the statistics of the leg."""
-    if not stats.get("codec"):
-        return {}
-    received, lost = int(stats["rx_packets"]), int(stats["rx_lost"])
-    columns = {
-        "codec": stats["codec"],
-        "rx_packets": received,
-        "tx_packets": stats["tx_packets"],
-        "rx_lost": lost,
-        "tx_lost": stats["tx_lost"],
-        "rx_jitter_ms": round(stats["jitter_ms"], 2),
-        "rtt_ms": round(stats["rtt_ms"], 2),
-    }
-    if received:
-        share = lost / (received + lost)
-        columns["mos"] = round(mos(share, stats["jitter_ms"], stats["rtt_ms"]), 2)
-    return columns

@@ -181,7 +181,7 @@ class CallDialer:
             self._context.interpreter, hang_up_at_end=False, refused_verbs=REFUSED, ringing=None
         )
         source = Source(url=screening.url, method=screening.method, parameters=tuple(parameters))
-        outcome = await call.run_aside(source, settings, screening.seconds)
+        outcome = await call.flow.aside(source, settings, screening.seconds)
         kind = outcome.kind if outcome is not None else None
         call.records.journal("screened", outcome=kind.value if kind is not None else "stopped")
         return kind is OutcomeKind.ENDED

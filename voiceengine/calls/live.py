@@ -90,7 +90,7 @@ class LiveControl:
 
     async def _modify(self, call: Call, change: ModifyCall) -> CallRow:
         if change.status_callback:
-            call.replace_callback(change.status_callback, change.status_callback_method)
+            call.progress.redirect(change.status_callback, change.status_callback_method)
         if change.status == "canceled" and call.status in (CallStatus.QUEUED, CallStatus.RINGING):
             await call.stop("call canceled by request", code=1102)
             return call.row

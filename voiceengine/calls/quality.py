@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 _R0 = 93.2
 """Default transmission rating of G.107 (all parameters at their defaults), without equipment impairment."""
@@ -41,3 +42,23 @@ def mos(loss: float, jitter_ms: float, rtt_ms: float) -> float:
     if rating <= 6.5:  # below, the polynomial is no longer monotone
         return 1.0
     return _within(1 + 0.035 * rating + rating * (rating - 60) * (100 - rating) * 7e-6, 1.0, 4.5)
+
+
+def media_columns(stats: dict[str, Any]) -> dict[str, Any]:
+    """Columns of the record from the statistics of the leg."""
+    if not stats.get("codec"):
+        return {}
+    received, lost = int(stats["rx_packets"]), int(stats["rx_lost"])
+    columns = {
+        "codec": stats["codec"],
+        "rx_packets": received,
+        "tx_packets": stats["tx_packets"],
+        "rx_lost": lost,
+        "tx_lost": stats["tx_lost"],
+        "rx_jitter_ms": round(stats["jitter_ms"], 2),
+        "rtt_ms": round(stats["rtt_ms"], 2),
+    }
+    if received:
+        share = lost / (received + lost)
+        columns["mos"] = round(mos(share, stats["jitter_ms"], stats["rtt_ms"]), 2)
+    return columns

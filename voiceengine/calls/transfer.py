@@ -145,7 +145,7 @@ class Union:
     def join(self) -> None:
         """Join them; documents that run on them are stopped."""
         for call in (self._pair.first, self._pair.second):
-            call.stop_flow()
+            call.flow.stop()
             call.watcher = self
         self._pair.join()
 

@@ -1,12 +1,12 @@
 """REFER of phones within their calls (RFC 3515, RFC 5589): answered here, never by a worker.
 
-A REFER is accepted or refused by a handler; after 202 the phone is told by NOTIFY what became of it. One
-NOTIFY is on the wire at a time, for over UDP a later one could overtake an earlier one.
+A REFER is accepted or refused by a handler; after 202 the phone is told by NOTIFY what became of it. A NOTIFY
+does not wait for the answer to the one before: the BYE that follows a transfer must not overtake the last one.
+A phone that gets them in another order refuses the older ones by their CSeq, and has missed nothing.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from sipmessage import URI, Request, Response
@@ -68,8 +68,7 @@ class TransferRequest:
         self._event = f"refer;id={request.cseq.sequence}" if dialog.transfers > 1 else "refer"
         self._answered = False
         self._open = False
-        self._busy = False
-        self._waiting: deque[tuple[bytes, str]] = deque()
+        self._forgotten = False
 
     # -------------------------------------------------------------- the decision
 
@@ -100,18 +99,11 @@ class TransferRequest:
 
     def notify(self, code: int, phrase: str, *, final: bool) -> None:
         """Tell the phone a status of the new call; without effect before `accept` and after the final one."""
-        if not self._open:
+        if not self._open or self._forgotten:
             return
         self._open = not final
-        state = "terminated;reason=noresource" if final else f"active;expires={SUBSCRIPTION_SECONDS}"
-        self._waiting.append((refer.sipfrag(code, phrase), state))
-        self._send_next()
-
-    def _send_next(self) -> None:
-        if self._busy or not self._waiting:
-            return
         core, dialog = self._core, self._dialog
-        body, state = self._waiting.popleft()
+        state = "terminated;reason=noresource" if final else f"active;expires={SUBSCRIPTION_SECONDS}"
         headers = [
             ("Contact", core.relay.contact(dialog)),
             ("Event", self._event),
@@ -120,30 +112,25 @@ class TransferRequest:
         ]
         branch = new_branch()
         try:
-            request = core.relay.own_request("NOTIFY", dialog, branch, headers, body)
+            request = core.relay.own_request("NOTIFY", dialog, branch, headers, refer.sipfrag(code, phrase))
         except ValueError:
-            self._give_up()
             return
-        self._busy = True
         core.client(
             request,
             branch,
             lambda data: core.to_phone(dialog, data),
             reliable=dialog.flow.transport == "tcp",
             answered=self._told,
-            timed_out=self._give_up,
+            timed_out=self._forget,
         )
 
     def _told(self, response: Response) -> None:
         if response.code >= 300:
-            self._give_up()  # the phone has forgotten it (RFC 6665 section 4.2.2)
-        elif response.code >= 200:
-            self._busy = False
-            self._send_next()
+            self._forget()
 
-    def _give_up(self) -> None:
-        self._open = False
-        self._waiting.clear()
+    def _forget(self) -> None:
+        """The phone has forgotten its REFER (RFC 6665 section 4.2.2)."""
+        self._forgotten = True
 
 
 class Transfers:

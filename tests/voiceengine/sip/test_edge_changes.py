@@ -154,6 +154,21 @@ async def test_a_phone_that_moved_with_its_answer_is_found_there(world: World) -
     assert str(bye.uri) == f"sip:bob@127.0.0.1:{world.phone.port};x=1"
 
 
+@pytest_twisted.ensureDeferred
+async def test_the_prack_of_a_reinvite_names_the_number_that_the_phone_saw(world: World) -> None:
+    """RFC 3262 section 7.2."""
+    await world.established()
+    seen = await reinvited(world)
+    world.say(reply_to(seen, 183, ("Require", "100rel"), ("RSeq", "7"), contact_of(world)))
+    progress = await world.worker.inbox.response(183)
+
+    world.worker.send(from_worker(world, "PRACK", ("RAck", "7 3 INVITE"), cseq=4), world.internal)
+    prack = await world.phone.inbox.request("PRACK")
+
+    assert progress.headers["RSeq"] == "7"
+    assert prack.headers["RAck"] == f"7 {seen.cseq.sequence} INVITE"
+
+
 # ------------------------------------------------------------------------- hold by the phone
 
 

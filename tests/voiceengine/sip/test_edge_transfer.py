@@ -281,18 +281,20 @@ async def test_a_second_transfer_of_a_call_has_its_number_in_event(world: World)
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_notify_is_on_the_wire_at_a_time(world: World) -> None:
+async def test_the_end_of_a_transfer_is_told_before_the_bye_though_the_phone_is_slow(world: World) -> None:
     asked = handler(world)
     ok, _ = await world.established()
     world.say(world.inside(ok, "REFER", TARGET))
     await world.phone.inbox.response(202)
-    trying = await world.phone.inbox.request("NOTIFY")
 
     asked.requests[0].notify(200, "OK", final=True)
-    await quiet(world.phone.inbox)
-    world.say(reply_to(trying, 200))
+    world.worker.send(from_worker(world, "BYE"), world.internal)
+    trying = await world.phone.inbox.request("NOTIFY")
+    done = await world.phone.inbox.request("NOTIFY")
+    bye = await world.phone.inbox.request("BYE")
 
-    assert (await told(world)).body == b"SIP/2.0 200 OK\r\n"
+    assert (trying.body, done.body) == (b"SIP/2.0 100 Trying\r\n", b"SIP/2.0 200 OK\r\n")
+    assert trying.cseq.sequence < done.cseq.sequence < bye.cseq.sequence
 
 
 @pytest_twisted.ensureDeferred
@@ -302,7 +304,6 @@ async def test_a_phone_that_has_forgotten_its_transfer_is_told_no_more(world: Wo
     world.say(world.inside(ok, "REFER", TARGET))
     await world.phone.inbox.response(202)
     trying = await world.phone.inbox.request("NOTIFY")
-    asked.requests[0].notify(180, "Ringing", final=False)
 
     world.say(reply_to(trying, 481))
     await quiet(world.phone.inbox)

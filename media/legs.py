@@ -25,8 +25,8 @@ class LegListener(Protocol):
         """An outbound leg rings, or (200) a leg is confirmed."""
         ...
 
-    def leg_media(self, codec: str, held: bool) -> None:
-        """Audio flows, or flows anew."""
+    def leg_media(self, codec: str, held: bool, early: bool = False) -> None:
+        """Audio flows, or flows anew; `early`: of a leg that is not answered yet."""
         ...
 
     def leg_digit(self, digit: str, method: str) -> None:

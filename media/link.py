@@ -21,7 +21,7 @@ class WorkerEvents(Protocol):
 
     def progress(self, key: bytes, code: int, phrase: str, headers: list[list[str]]) -> None: ...  # noqa: D102
 
-    def media(self, key: bytes, codec: str, held: bool) -> None: ...  # noqa: D102
+    def media(self, key: bytes, codec: str, held: bool, early: bool) -> None: ...  # noqa: D102
 
     def digit(self, key: bytes, digit: str, method: str) -> None: ...  # noqa: D102
 
@@ -81,8 +81,8 @@ class WorkerLink(Channel):
         self._events.progress(key, code, phrase, headers)
 
     @handles(protocol.MediaUp)
-    def _media(self, key: bytes, codec: str, held: bool) -> None:
-        self._events.media(key, codec, held)
+    def _media(self, key: bytes, codec: str, held: bool, early: bool) -> None:
+        self._events.media(key, codec, held, early)
 
     @handles(protocol.Digit)
     def _digit(self, key: bytes, digit: str, method: str) -> None:

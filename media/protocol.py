@@ -299,12 +299,16 @@ class Progress(_OneWay):
 
 
 class MediaUp(_OneWay):
-    """Audio flows (or flows anew after a change). `held`: the party put us on hold."""
+    """Audio flows (or flows anew after a change).
+
+    `held`: the party put us on hold. `early`: the leg is not answered yet.
+    """
 
     arguments = [
         (b"key", amp.String()),
         (b"codec", amp.Unicode()),
         (b"held", amp.Boolean()),
+        (b"early", amp.Boolean()),
     ]
 
 

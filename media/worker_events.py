@@ -50,9 +50,9 @@ class Events:
         if listener := self._listener(key):
             listener.leg_progress(code, phrase, headers)
 
-    def media(self, key: bytes, codec: str, held: bool) -> None:  # noqa: D102
+    def media(self, key: bytes, codec: str, held: bool, early: bool) -> None:  # noqa: D102
         if listener := self._listener(key):
-            listener.leg_media(codec, held)
+            listener.leg_media(codec, held, early)
 
     def digit(self, key: bytes, digit: str, method: str) -> None:  # noqa: D102
         if listener := self._listener(key):

@@ -207,7 +207,8 @@ class Leg:
             return
         self._wire(self.audio)
         held = status == pj.PJSUA_CALL_MEDIA_REMOTE_HOLD
-        self.host.emit(protocol.MediaUp, key=self.key, codec=self._codec(call), held=held)
+        early = self.outbound and int(call.getInfo().state) == pj.PJSIP_INV_STATE_EARLY
+        self.host.emit(protocol.MediaUp, key=self.key, codec=self._codec(call), held=held, early=early)
 
     def _audio_of(self, call: PjCall) -> Any:
         try:

@@ -69,7 +69,10 @@ LIMIT_TIMER = "dial-limit"
 STANDING = "OutboundCallSid"
 """Parameter that all requests carry after the first dialed leg."""
 
-_ERRORS = frozenset({11004, 11008})
+BAD_CALLER = 13214
+"""Code of a callerId that no target can be called with."""
+
+_ERRORS = frozenset({11004, 11005, 11008, BAD_CALLER})
 """Codes of targets that cannot be called whose level is error."""
 
 
@@ -155,6 +158,8 @@ class Dialing:
                 infos = await self._dialer.dial(one.target, caller_id=caller_id, caller_name=caller_name)
             except DialError as error:
                 not_called(self._flow, one.noun, error)
+                if error.code == BAD_CALLER:
+                    break
                 continue
             except LegEnded:
                 left = True

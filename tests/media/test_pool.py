@@ -449,7 +449,7 @@ async def alone(world: World) -> tuple[WorkerLink, Any, int]:
         def incoming(self, key: bytes) -> None:
             self.leg_incoming()
 
-        def media(self, key: bytes, codec: str, held: bool) -> None:
+        def media(self, key: bytes, codec: str, held: bool, early: bool) -> None:
             self.leg_media(codec, held)
 
         def ended(self, key: bytes, report: EndReport) -> None:

@@ -559,7 +559,7 @@ class Lone:
     def progress(self, key: bytes, code: int, phrase: str, headers: list[list[str]]) -> None:
         self._ears(key).leg_progress(code, phrase, headers)
 
-    def media(self, key: bytes, codec: str, held: bool) -> None:
+    def media(self, key: bytes, codec: str, held: bool, early: bool) -> None:
         self._ears(key).leg_media(codec, held)
 
     def digit(self, key: bytes, digit: str, method: str) -> None:

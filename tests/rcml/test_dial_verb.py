@@ -119,6 +119,13 @@ def test_a_dialer_that_is_not_allowed_is_a_warning():
     assert [(notice.code, notice.level) for notice in done.notices] == [(11001, Level.WARNING)]
 
 
+def test_a_caller_id_that_the_dialer_refuses_is_told_once():
+    done = dial("<Number>1</Number><Number>2</Number>", ACTION, callees={"1": Callee(error=13214)})
+
+    assert [(notice.code, notice.level) for notice in done.notices] == [(13214, Level.ERROR)]
+    assert done.dial["DialCallStatus"] == "failed"
+
+
 def test_ac49_of_a_number_and_a_client_the_first_answer_wins():
     done = dial("<Number>1234</Number><Client>bob</Client>", callees={"bob": Callee(answers=2)})
 

@@ -415,14 +415,14 @@ class CallLeg:
             self._command().farewell(farewell)
         self._owner.leg_answered(self._codec)
 
-    def leg_media(self, codec: str, held: bool) -> None:
-        """Audio flows (for an outbound leg this can be early media)."""
+    def leg_media(self, codec: str, held: bool, early: bool = False) -> None:
+        """Audio flows; `early`: of an outbound leg that is not answered yet."""
         self._codec = codec
         self._media_up = True
         before, self.held = self.held, held
         if not self._answered and (not self.outbound or self._is_confirmed):
             self._answer_now()
-        elif not self._answered:
+        elif early and not self._answered:
             self._owner.leg_early_media()
         if held != before:
             self._owner.leg_holds()

@@ -1,8 +1,8 @@
 """REFER of phones within their calls (RFC 3515, RFC 5589): answered here, never by a worker.
 
-A REFER is accepted or refused by a handler; after 202 the phone is told by NOTIFY what became of it. A NOTIFY
-does not wait for the answer to the one before: the BYE that follows a transfer must not overtake the last one.
-A phone that gets them in another order refuses the older ones by their CSeq, and has missed nothing.
+A REFER is accepted or refused by a handler; after 202 the phone is told by NOTIFY what became of it. A
+NOTIFY does not wait for the answer to the one before: the BYE that follows a transfer must not overtake the
+last one. A phone that gets them in another order refuses the older ones by their CSeq, and has missed nothing.
 """
 
 from __future__ import annotations

@@ -228,13 +228,13 @@ def test_a_silent_worker_ends_the_leg(world: World, incoming: bool) -> None:
 def test_early_media_of_an_outbound_leg_is_no_answer() -> None:
     world = World(outbound=True)
     world.leg.leg_progress(183, "Session Progress", [])
-    world.leg.leg_media("PCMA", False)
+    world.leg.leg_media("PCMA", False, True)
     assert not world.leg.answered
 
     world.leg.leg_progress(200, "OK", [])
 
     assert world.leg.answered
-    assert world.owner.log == ["rings", ("answered", "PCMA")]
+    assert world.owner.log == ["rings", "early media", ("answered", "PCMA")]
     assert world.media.commands == [("farewell", FAREWELL)]
     result(world.leg.answer())
     assert world.media.commands == [("farewell", FAREWELL)]

@@ -184,7 +184,7 @@ class Pool:
         return self._placement.choose(workers, now, room=1 + min(keep, self.capacity - 1))
 
     def _make_do(self, keep: int) -> Worker | None:
-        """Another place, when no better one will come soon: without room beside it, or one kept for others."""
+        """Another place, when no better one comes soon: without room beside it, or one kept for others."""
         workers, now = self._workers.values(), self._reactor.seconds()
         if keep and (found := self._placement.choose(workers, now)):
             return found

@@ -351,8 +351,15 @@ class Engine:
             ("workers_spare", "Media workers without a leg"),
             ("slots", "Legs that the present workers can hold"),
             ("slots_used", "Legs in use, with those just over"),
+            ("slots_kept", "Free legs that are kept for calls which will dial"),
+            ("bridges", "Bridges: joined calls and conferences"),
+            ("links", "Links between workers, or between workers and the mixer"),
+            ("mixers", "Mixer processes"),
+            ("frames_lost", "Audio frames of 20 ms that were lost on links"),
+            ("frames_concealed", "Audio frames of 20 ms that were made up because they came late or never"),
         ):
             gauge(name, text, lambda name=name: self.pool.counts()[name])  # type: ignore[misc]
+        gauge("conferences", "Live conferences", lambda: len(self.manager.conference_book.live))
         gauge("lateness_seconds", "How late the reactor is, smoothed", lambda: self.manager.overload.lateness)
         gauge("worker_deaths", "Media workers that died", lambda: self.pool.deaths)
         gauge("store_failed_writes", "Rows that could not be written", lambda: self.store.failed_writes)
@@ -366,6 +373,7 @@ class Engine:
             "status": "ok" if ready else "unavailable",
             "sip": self.sip_addresses if self._started else [],
             "calls": len(self.manager.calls) if self._started else 0,
+            "conferences": len(self.manager.conference_book.live) if self._started else 0,
             "registrations": self.location.count() if self._started else 0,
             "media": self.pool.counts() if self._started else {},
         }

@@ -165,6 +165,8 @@ def _words(annotation: Any) -> str:
         return _words(get_args(annotation)[0])  # what its validator allows stands in the meaning
     if annotation is Codec or get_origin(annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) is dict:
+        return "table of tables, each with the keys of `sip.outbound_proxy`"
     if get_origin(annotation) in (Union, types.UnionType):
         return " or ".join(_words(part) for part in get_args(annotation))
     simple = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}

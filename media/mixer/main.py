@@ -101,7 +101,7 @@ class Mixer(Channel):
                 try:
                     room.tick()
                 except Exception as error:
-                    # one room must not silence the others, nor fill the disk with what it says 50 times a second
+                    # one room must not silence the others, nor fill the log 50 times a second
                     if name not in self._broken:
                         self._broken.add(name)
                         traceback.print_exc(file=sys.stderr)

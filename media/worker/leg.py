@@ -10,7 +10,7 @@ import pjsua2 as pj
 
 from media import protocol
 from media.worker.digits import DetectorPort
-from media.worker.guard import PjError, checked, connect, disarm, disconnect, headers_of
+from media.worker.guard import PjError, checked, connect, disarm, headers_of
 from media.worker.host import Host
 from media.worker.pjcall import PjCall, Transaction, headers_in, message_of
 from media.worker.playback import DigitSender, Playback
@@ -328,8 +328,8 @@ class Leg:
             self._silence_party()
 
     def _silence_party(self) -> None:
-        # "rx" is what the bridge receives from the leg
-        checked(self.audio.adjustRxLevel, 0.0 if self.muted else 1.0)
+        # pjsua2 sees it from the leg: "tx" is what that sends into the bridge
+        checked(self.audio.adjustTxLevel, 0.0 if self.muted else 1.0)
 
     def hold(self, held: bool) -> None:
         """Put the party on hold, or take it off."""
@@ -354,13 +354,11 @@ class Leg:
                 self.stop_recording(name)
 
     def _release_media(self) -> None:
-        audio, self.audio = self.audio, None  # it is not in the bridge any more
+        self.audio = None  # it is not in the bridge any more
         self.host.media_changed(self)
         for playback in list(self.playbacks):
             self.stop(playback)
         if self._detector is not None:
-            if audio is not None:
-                disconnect(audio, self._detector)
             self.host.trash.put(self._detector)
             self._detector = None
 

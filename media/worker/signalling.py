@@ -144,7 +144,9 @@ class Referrer:
             self._tell(0, final=True)
             return
         options = pj.CallOpParam(True)
-        options.txOption.headers = headers_of(headers)
+        # pjsip sends a Referred-By of its own, and there may be one only (RFC 3892)
+        allowed = [pair for pair in headers if pair[0].lower() != "referred-by"]
+        options.txOption.headers = headers_of(allowed)
         self._asked = _Asked("REFER")
         try:
             checked(call.xfer, target, options)

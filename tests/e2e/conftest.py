@@ -31,13 +31,21 @@ def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 
 async def idle(engine: EngineProcess) -> None:
-    """No call and no leg may be left."""
+    """No call, leg, conference, bridge, link or kept slot may be left, and no file that is half done."""
+
+    def left(found: dict[str, Any]) -> dict[str, Any]:
+        counts = {"calls": found["calls"], "conferences": found["conferences"]}
+        names = ("legs", "bridges", "links", "slots_kept")
+        return {**counts, **{name: found["media"].get(name, 0) for name in names}}
+
     await eventually(
         engine.rest.health,
-        lambda found: found["calls"] == 0 and found["media"]["legs"] == 0,
+        lambda found: not any(left(found).values()),
         5.0,
-        "no call and no leg is left in the engine",
+        "no call, leg, conference, bridge, link or kept slot is left in the engine",
     )
+    halves = [*engine.data.glob("recordings/*.heard.wav"), *engine.data.glob("recordings/*.tmp")]
+    assert halves == []
 
 
 @pytest.fixture(scope="session")

@@ -111,6 +111,10 @@ class Rtp(DatagramProtocol):
         for start in range(0, len(samples) - FRAME + 1, FRAME):
             self._audio.append(to_ulaw(samples[start : start + FRAME]))
 
+    def hush(self) -> None:
+        """Forget the audio that waits."""
+        self._audio.clear()
+
     def press(self, digits: str) -> None:
         """Queue keys as telephone events: each 120 ms, 80 ms between."""
         for digit in digits:

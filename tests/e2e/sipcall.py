@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rtp import Rtp
 from siptext import (
     Message,
@@ -17,13 +18,26 @@ from siptext import (
     reply_to,
     uri_of,
 )
-from sound import Samples, tones
-from waiting import Changes, now
+from sound import RATE, Samples, tone, tones
+from waiting import Changes, now, pause
 
 if TYPE_CHECKING:
     from sipphone import Phone
 
 Headers = Iterable[tuple[str, str]]
+
+AUDIBLE = 1500.0
+"""Amplitude from which a frequency counts as heard; tones of phones have 9000."""
+FAINT = 300.0
+
+
+def strength(samples: Samples, frequency: float) -> float:
+    """Amplitude of one frequency."""
+    if not len(samples):
+        return 0.0
+    window = np.hanning(len(samples))
+    turns = np.exp(-2j * np.pi * frequency * np.arange(len(samples)) / RATE)
+    return float(2 * abs(np.sum(samples * window * turns)) / max(float(np.sum(window)), 1.0))
 
 
 class Call:
@@ -49,6 +63,8 @@ class Call:
         self.over_at = 0.0
         self.body = offer(self.rtp.port)
         self.login = ("", "")
+        self.stubborn = False
+        """A callee who answers although the CANCEL was there first."""
         self._tag = secrets.token_hex(6)
 
     # -------------------------------------------------------------- starting a call
@@ -137,6 +153,14 @@ class Call:
         """Say that it rings."""
         self.phone.send(reply_to(self.invite, code, tag=self._tag, headers=[("Contact", self.phone.contact)]))
 
+    def early(self) -> None:
+        """Ring with audio (183 with a description)."""
+        headers = [("Contact", self.phone.contact), ("Content-Type", "application/sdp")]
+        made = reply_to(self.invite, 183, tag=self._tag, headers=headers)
+        made.body = self.body
+        self.phone.send(made)
+        self.rtp.start(media_address(self.invite.body))
+
     def refuse(self, code: int, headers: Headers = ()) -> None:
         """Refuse the call."""
         self.phone.send(reply_to(self.invite, code, tag=self._tag, headers=headers))
@@ -161,9 +185,12 @@ class Call:
             self.rtp.mute()
             self.phone.send(reply_to(request, 200, "OK"))
         elif method == "CANCEL":
-            self.over_at = self.over_at or now()
             self.phone.send(reply_to(request, 200, "OK", tag=self._tag))
-            self.refuse(487)
+            if self.stubborn:
+                self.answer()
+            else:
+                self.over_at = self.over_at or now()
+                self.refuse(487)
         elif method == "INVITE":
             kind = ("Content-Type", "application/sdp")
             made = reply_to(request, 200, "OK", headers=[("Contact", self.phone.contact), kind])
@@ -249,7 +276,48 @@ class Call:
 
         await self.changes.until(heard, within, f"{seconds:g} s of sound ({frequency:g} Hz)")
 
+    async def hears(self, *frequencies: float, seconds: float = 0.4, within: float = 6.0) -> None:
+        """Wait until all of these frequencies are heard at the same time, from now on."""
+        begun = now()
+
+        def heard() -> bool:
+            samples = self.heard(since=max(begun, now() - 2 * seconds))[-round(seconds * RATE) :]
+            long_enough = len(samples) >= 0.95 * seconds * RATE
+            return long_enough and all(strength(samples, one) >= AUDIBLE for one in frequencies)
+
+        def missing() -> str:
+            found = [(round(t.frequency), round(t.seconds, 2)) for t in tones(self.heard(since=begun))]
+            return f"{self.phone.user} hears {frequencies} Hz; heard {found}"
+
+        await self.changes.until(heard, within, missing)
+
+    async def hears_none_of(self, *frequencies: float, seconds: float = 0.5) -> None:
+        """Listen for a while; none of these frequencies may be heard."""
+        begun = now()
+        await pause(seconds)
+        samples = self.heard(since=begun)
+        found = {one: round(strength(samples, one)) for one in frequencies}
+        assert max(found.values()) < FAINT, f"{self.phone.user} hears {found}"
+
+    async def keys(self, expected: str, within: float = 5.0) -> None:
+        """Wait until just these keys were received as telephone events."""
+        await self.changes.until(
+            lambda: len(self.rtp.digits()) >= len(expected),
+            within,
+            lambda: f"keys {expected}; got {self.rtp.digits()!r}",
+        )
+        assert self.rtp.digits() == expected
+
     # -------------------------------------------------------------- what the party does
+
+    def hum(self, frequency: float, seconds: float = 30.0) -> None:
+        """Say one tone without end, instead of what was being said."""
+        self.hush()
+        self.rtp.say(tone(frequency, seconds))
+
+    def hush(self) -> None:
+        """Say nothing more."""
+        self.rtp.hush()
 
     async def ask(self, method: str, headers: Headers = (), body: bytes = b"", **how: Any) -> Message:
         """Send a request within the call; returns the final response."""

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 import attrs
 from harness import ENDED, EngineProcess, Rest
@@ -36,6 +37,17 @@ class Number:
     """Path of its VoiceUrl."""
     url: str
     callback_path: str
+
+
+def element(name: str, *inner: str, **attributes: object) -> str:
+    """An element of a document; attributes are escaped, what is inside is markup already."""
+    given = "".join(f" {key}={quoteattr(str(value))}" for key, value in attributes.items())
+    return f"<{name}{given}>{''.join(inner)}</{name}>"
+
+
+def dial(*inner: str, **attributes: object) -> str:
+    """A Dial."""
+    return element("Dial", *inner, **attributes)
 
 
 class World:
@@ -121,6 +133,28 @@ class World:
         assert response.code == 200, response
         return phone
 
+    async def device(self, login: str, password: str = "RestComm1234") -> Phone:
+        """One more registered phone of a client that exists."""
+        phone = await self.phone(login)
+        response = await phone.register(login, password)
+        assert response.code == 200, response
+        return phone
+
+    async def dialed(self, number: str, count: int = 1, within: float = 5.0) -> list[dict[str, Any]]:
+        """Records of the calls that the only call to a number dialed, once all are over; oldest first."""
+        parent = await self.sid(number, within)
+        return await self.children(parent, count, within)
+
+    async def children(self, parent: str, count: int = 1, within: float = 5.0) -> list[dict[str, Any]]:
+        """Records of the calls that a call dialed, once all are over; oldest first."""
+        rows = await eventually(
+            lambda: self.rest.calls(ParentCallSid=parent),
+            lambda rows: len(rows) == count and all(row["status"] in ENDED for row in rows),
+            within,
+            f"{count} dialed calls are over",
+        )
+        return list(reversed(rows))
+
     async def sid(self, number: str, within: float = 3.0) -> str:
         """CallSid of the only call to a number."""
         rows = await eventually(
@@ -202,4 +236,4 @@ def case(scenario: Scenario) -> Callable[..., Any]:
     return made
 
 
-__all__ = ["Number", "Running", "World", "case", "run_scenario", "uri_of"]
+__all__ = ["Number", "Running", "World", "case", "dial", "element", "run_scenario", "uri_of"]

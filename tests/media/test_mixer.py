@@ -16,8 +16,8 @@ import pytest
 import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
-from workerkit import near, pause, until, write_wav
 from twisted.internet import process, reactor, task
+from workerkit import near, pause, until, write_wav
 
 from media import protocol
 from media.audio import repair_wav_header

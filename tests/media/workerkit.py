@@ -306,9 +306,18 @@ class Dialog:
             assert REACTOR.seconds() < deadline, f"{found} instead of {frequencies} are heard"
 
     def request(
-        self, method: str, *more: tuple[str, str], cseq: int = 0, body: str = "", refused: bool = False
+        self,
+        method: str,
+        *more: tuple[str, str],
+        cseq: int = 0,
+        body: str = "",
+        text: str = "",
+        refused: bool = False,
     ) -> None:
-        """Send a request; `refused`: the ACK of a refusal belongs to the INVITE's transaction."""
+        """Send a request; `refused`: the ACK of a refusal belongs to the INVITE's transaction.
+
+        `body` is an SDP, `text` a body whose Content-Type is in `more`.
+        """
         self.edge.count += 1
         branch = f"z9hG4bK{self.edge.count}"
         if method in ("INVITE", "CANCEL") or refused:
@@ -326,7 +335,7 @@ class Dialog:
         if body:
             headers.append(("Content-Type", "application/sdp"))
         target = self.target or f"sip:1000@127.0.0.1:{self.leg.sip_port}"
-        self.edge.send(text_of(f"{method} {target} SIP/2.0", headers, body), self.leg.sip_port)
+        self.edge.send(text_of(f"{method} {target} SIP/2.0", headers, body or text), self.leg.sip_port)
 
     async def next(self, seconds: float = 4.0) -> Any:
         inbox = self.edge.inboxes.setdefault(self.call_id, [])

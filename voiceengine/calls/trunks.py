@@ -10,7 +10,8 @@ from voiceengine.config import OutboundProxy, Sip
 
 def proxy_for(settings: Sip, account_sid: str) -> OutboundProxy:
     """The outbound proxy of an account: its own, or the one of all."""
-    return settings.account_proxies.get(account_sid, settings.outbound_proxy)
+    own = {sid.lower(): proxy for sid, proxy in settings.account_proxies.items()}
+    return own.get(account_sid.lower(), settings.outbound_proxy)  # names from the environment have no case
 
 
 def number_for(number: str, normalize: bool, form: str) -> str | None:

@@ -2,7 +2,7 @@
 
 A REFER is accepted or refused by a handler; after 202 the phone is told by NOTIFY what became of it. A
 NOTIFY does not wait for the answer to the one before: the BYE that follows a transfer must not overtake the
-last one. A phone that gets them in another order refuses the older ones by their CSeq, and has missed nothing.
+last one. A phone that gets them in another order refuses the older by their CSeq, and has missed nothing.
 """
 
 from __future__ import annotations

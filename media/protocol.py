@@ -228,8 +228,9 @@ class PlayRoom(_OneWay):
 class SetMix(_OneWay):
     """To the mixer: the links of a room; replaces what was said of that room before.
 
-    `path` is the socket to bind for the room, `peers` the sockets of its links: each gets the sum of what
-    all others send. No peers: the room is gone, and its recordings end.
+    `peers` are the sockets of its links: each gets the sum of what all others send. `path` is the stem of the
+    sockets to bind, one for each peer (`media.topology.mixer_end`). No peers: the room is gone, and its
+    recordings end.
     """
 
     arguments = [(b"room", amp.String()), (b"path", amp.Unicode()), (b"peers", _JSON)]
@@ -399,7 +400,7 @@ class Referred(_OneWay):
 
 
 class LinkClosed(_OneWay):
-    """The link of a room was closed: frames of 20 ms received, lost on the way, and made up for the bridge."""
+    """The link of a room was closed: frames of 20 ms received, lost on the way, and made up."""
 
     arguments = [
         (b"room", amp.String()),

@@ -12,6 +12,7 @@ from rcml.loading import Loaded
 from rcml.parameters import Parameters
 from rcml.ports import (
     CallInfo,
+    CallStatus,
     Ended,
     LegEnded,
     Level,
@@ -39,6 +40,8 @@ class InterpreterSettings:
     """Send the text `null` for absent CallerName and ForwardedFrom (legacy)."""
     schemes: tuple[str, ...] = HTTP
     """URL schemes a document may name."""
+    answer_on_bridge: bool = False
+    """A ringing call that dials is answered when the dialed side answers (`answerOnBridge` of all Dials)."""
     hang_up_at_end: bool = True
     """End the call at the end of the document; False leaves that to the one who started the flow."""
     only_verbs: frozenset[str] | None = None
@@ -47,6 +50,15 @@ class InterpreterSettings:
     """Verbs that must not be reached: the flow fails and the call is ended (screening)."""
     ringing: Prompt | None = None
     """What a caller hears, again and again, while a Dial rings; None: silence."""
+
+
+@attrs.frozen
+class Refusal:
+    """The final response that a Dial got, for a caller who was not answered."""
+
+    code: int
+    phrase: str
+    status: CallStatus
 
 
 class HangUpError(Exception):
@@ -77,6 +89,8 @@ class Flow:
     loaded: Loaded
     standing: Parameters
     """Parameters that later requests of this call carry besides the standard ones (a Dial adds to it)."""
+    refusal: Refusal | None = None
+    """What a call that is still ringing is told when the document ends here."""
     took_time: bool = False
     """Whether a verb of this document kept the caller busy; lets the loop guard start over."""
 

@@ -12,7 +12,7 @@ import attrs
 
 import rcml.verbs
 from rcml.document import Document, Element
-from rcml.flow import Flow, HangUpError, InterpreterSettings
+from rcml.flow import Flow, HangUpError, InterpreterSettings, Refusal
 from rcml.loading import Loaded, Loader, LoadError
 from rcml.parameters import Parameters, fallback_parameters, standard_parameters
 from rcml.ports import CallInfo, CallStatus, FetchRequest, LegEnded, Ports
@@ -81,6 +81,7 @@ class Interpreter:
         self._standing: Parameters = []
         self._switches = 0
         self._after_end = False
+        self._refusal: Refusal | None = None
 
     async def run(self, source: Source) -> Outcome:
         """Obtain the first document and run until the flow ends.
@@ -186,7 +187,9 @@ class Interpreter:
             if why := self._ignored(cls):
                 flow.journal("verb_skipped", verb=cls.name, line=element.line, why=why)
                 continue
+            flow.refusal = None
             step = await self._perform(cls(element), flow)
+            self._refusal = flow.refusal
             if flow.took_time:
                 self._switches = 0
             if step is not None:
@@ -214,7 +217,7 @@ class Interpreter:
         if not self._after_end:
             if leg.ended:
                 raise LegEnded
-            if verb.answers and not leg.answered:
+            if not leg.answered and verb.answers_first(flow):
                 await leg.answer()
         line = verb.element.line
         flow.journal("verb_started", verb=verb.name, line=line, attributes=dict(verb.element.attributes))
@@ -248,6 +251,10 @@ class Interpreter:
         if leg.ended:
             raise LegEnded
         if self._settings.hang_up_at_end:
+            if not leg.answered and self._refusal is not None:
+                refusal = self._refusal
+                await leg.reject(refusal.code, refusal.phrase, status=refusal.status)
+                return Outcome(OutcomeKind.REJECTED)
             if not leg.answered:
                 await leg.answer()
             await leg.hangup()

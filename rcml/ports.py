@@ -183,7 +183,7 @@ class BranchInfo:
     talk_seconds: int = 0
     """From its answer to its end (or to now); 0 when never answered."""
     sip: bool = False
-    """Whether a Sip noun (or Uri) made it; only then the SIP facts below are told."""
+    """Whether a Sip noun (or Uri) made it; only then applications are told the SIP facts below."""
     sip_call_id: str = ""
     sip_code: int = 0
     """Final code of its INVITE, 0 while there is none."""

@@ -101,6 +101,10 @@ class Verb(Declared, ABC):
     async def run(self, flow: Flow) -> Step:
         """Act. Raises HangUpError when the call must end, LegEnded when the caller has left."""
 
+    def answers_first(self, flow: Flow) -> bool:
+        """Whether a ringing call is answered before this verb runs."""
+        return self.answers
+
     def ends_document(self) -> bool:
         """Whether no verb behind this one can ever run."""
         return False

@@ -236,6 +236,7 @@ class Engine:
             interpreter=InterpreterSettings(
                 max_switches=settings.calls.max_switches,
                 null_literals=settings.web.null_literals,
+                answer_on_bridge=settings.calls.answer_on_bridge,
                 ringing=Prompt(source=str(assets.ringing), seconds=RINGING_SECONDS, label="ringing"),
             ),
             own_hosts=frozenset(hosts),

@@ -267,6 +267,10 @@ class Calls(_Section):
     normalize_numbers: bool = Field(
         default=False, description="normalise numbers of REST calls to E.164 (region US)"
     )
+    answer_on_bridge: bool = Field(
+        default=False,
+        description="a Dial answers a ringing caller when the called side answers (`answerOnBridge`), not before",
+    )
     hold_music: bool = Field(
         default=True, description="a party whose other side holds the call hears music instead of silence"
     )

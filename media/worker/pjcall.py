@@ -45,6 +45,7 @@ class PjCall(pj.Call):
     def onCallTsxState(self, prm: Any) -> None:  # noqa: N802
         """A transaction of the dialog changed (reactor thread)."""
         step = own_transaction(prm)
+        import sys; ev=prm.e; bd=ev.body; ch=bd.tsxState; tx=ch.tsx; print("TSX", step, tx.method, ch.prevState, tx.state, tx.statusCode, file=sys.stderr)
         if step is not None:
             self._leg.on_transaction(step)
 

@@ -133,6 +133,7 @@ class Referrer:
         self._number = 0
         """Of the REFER that is under way; 0 when none is."""
         self._count = 0
+        self._echo = False
 
     def ask(self, target: str, headers: list[list[str]]) -> None:
         """Ask the party to call `target`. A REFER before it is no longer reported on."""
@@ -159,10 +160,14 @@ class Referrer:
         if self._asked is not None and (code := self._asked.answer(step)) is not None:
             self._asked = None
             self._code = code
+            self._echo = 200 <= code < 300
             self._tell(0, final=not 200 <= code < 300)
 
     def on_notify(self, code: int, final: bool) -> None:
         """A NOTIFY, or (pjsua2 does not tell them apart) a refusal of the REFER."""
+        if self._echo and code == 100 and not final:
+            self._echo = False  # pjsip tells an acceptance as if it were a NOTIFY
+            return
         # a moment later it is known whether the REFER was refused
         self._leg.host.reactor.callLater(0, self._notified, self._number, code, final)
 

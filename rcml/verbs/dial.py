@@ -12,10 +12,10 @@ from rcml.attributes import Attribute, boolean, choice, http_method, integer, te
 from rcml.dial import DialSpec
 from rcml.dial_steps import DialEnd
 from rcml.document import Element
-from rcml.flow import Flow
+from rcml.flow import Flow, Refusal
 from rcml.nouns import CLIENT_PREFIX, MAX_NOUNS, Called, Conference, noun_of
 from rcml.parameters import Parameters, conference_parameters, dial_parameters
-from rcml.ports import CallStatus, DialError, LegEnded, Level, Prompt
+from rcml.ports import BranchInfo, CallStatus, DialError, LegEnded, Level, Prompt
 from rcml.verb import NOUNS, End, Noun, Step, Text, Verb, verb
 from rcml.verbs.conference import attend
 from rcml.verbs.dialing import Dialing, DialResult, Wanted, not_called
@@ -34,6 +34,9 @@ RECORD = (
     "record-from-ringing-dual",
 )
 """Values of `record`; `true` begins at the bridge."""
+
+_NOT_FOR_CALLERS = frozenset({401, 407, 408, 487, 488, 491, 494})
+"""Final codes that are about the leg to the called side alone."""
 
 _TONES = re.compile(r"automatic|[A-Za-z]{2}(-old)?")
 """Values of `ringTone` that name a country's tone (TwiML); all of them are the built-in tone."""
@@ -130,6 +133,14 @@ class Dial(Verb):
         doc="The key * of the caller ends the called side (or leaves the conference).",
         source="Dial, attributes",
     )
+    answer_on_bridge = boolean(
+        "answerOnBridge",
+        False,
+        doc="A caller who is not answered yet hears the ringing of the network, and is answered when the"
+        " called side answers. When nobody answers and the document ends, the caller gets the final response"
+        " of the called side.",
+        source="Dial, attributes (TwiML convention)",
+    )
     dial_music = text(
         "dialMusic",
         kind="URL",
@@ -179,6 +190,11 @@ class Dial(Verb):
         dialing = Dialing(flow, flow.ports.dialer, self._spec(), ringing, stereo=self._stereo)
         result = await dialing.run(wanted, self.caller_id or None, self.caller_name or None)
         return await self._after(flow, result)
+
+    def answers_first(self, flow: Flow) -> bool:
+        """Not with answerOnBridge, and somebody to call."""
+        waits = self.answer_on_bridge or flow.settings.answer_on_bridge
+        return not waits or any(target.name == "Conference" for target in self.targets())
 
     def targets(self) -> list[Element]:
         """Give the nouns that are called or entered; the text stands for one when there is none."""
@@ -272,6 +288,8 @@ class Dial(Verb):
             with suppress(LegEnded):
                 await leg.hangup(REASON_LIMIT)
         left = finish.end in (DialEnd.CALLER_LEFT, DialEnd.LIMIT) or leg.ended
+        if not left and not leg.answered:
+            flow.refusal = refusal_of(finish.status, info)
         parameters = dial_parameters(info, finish.status, result.stored)
         if finish.end is DialEnd.LIMIT and not self.action:
             return End()
@@ -304,3 +322,21 @@ class Dial(Verb):
         )
         left = attendance.caller_left or flow.ports.leg.ended
         return self._onward(flow, conference_parameters(attendance.status, attendance.stored), left)
+
+
+def refusal_of(status: CallStatus, info: BranchInfo | None) -> Refusal:
+    """Give the final response that a caller gets who was not answered, for what became of the Dial.
+
+    Args:
+        status: the DialCallStatus.
+        info: the leg that ended last; None: nobody could be called.
+    """
+    if status is CallStatus.NO_ANSWER:
+        return Refusal(408, "Request Timeout", status)
+    code = info.sip_code if info is not None else 404
+    if not 300 <= code <= 699 or code in _NOT_FOR_CALLERS:
+        code = 480
+    phrase = {404: "Not Found", 480: "Temporarily Unavailable", 486: "Busy Here", 603: "Decline"}.get(
+        code, ""
+    )
+    return Refusal(code, phrase, status)

@@ -127,6 +127,7 @@ class Dialing:
         self._stored: StoredRecording | None = None
         self._infos: dict[BranchId, BranchInfo] = {}
         self._finish: DialFinished | None = None
+        self._joining: BranchId | None = None
 
     async def run(
         self, wanted: Sequence[Wanted], caller_id: str | None, caller_name: str | None
@@ -136,6 +137,7 @@ class Dialing:
             await self._fork(wanted, caller_id, caller_name)
             while self._finish is None:
                 self._react(await self._leg.next_event())
+                await self._join()
             await self._until_recorded()
             branch = self._finish.branch
             info = None if branch is None else self._infos.get(branch) or self._dialer.info(branch)
@@ -147,6 +149,19 @@ class Dialing:
             if self._recording is not None:
                 self._leg.stop_recording(self._recording)
             self._dialer.close()
+
+    async def _join(self) -> None:
+        """Bridge the leg that won; a caller who was kept waiting is answered now."""
+        branch, self._joining = self._joining, None
+        if branch is None:
+            return
+        try:
+            await self._leg.answer()
+        except LegEnded:
+            return  # the mailbox tells it
+        self._flow.took_time = True
+        self._flow.journal("bridged", branch=branch)
+        self._dialer.bridge(branch)
 
     async def _fork(self, wanted: Sequence[Wanted], caller_id: str | None, caller_name: str | None) -> None:
         """Call all targets; those that cannot be called are reported and left out."""
@@ -276,16 +291,15 @@ class Dialing:
                 self._flow.journal("branch_answered", branch=branch)
                 dialer.prepare(branch)
             case BridgeEarly(branch):
-                dialer.bridge(branch, early=True)
+                if self._leg.answered:
+                    dialer.bridge(branch, early=True)
             case Bridge(branch):
-                self._flow.took_time = True
-                self._flow.journal("bridged", branch=branch)
-                dialer.bridge(branch)
+                self._joining = branch
             case RelayKey(branch, key):
                 dialer.relay_digit(branch, key)
 
     def _ring(self) -> None:
-        if self._tones:
+        if self._tones and self._leg.answered:
             self._playback = self._leg.play([self._tones.pop(0)], loop=0)
 
     def _stop_ringing(self) -> None:

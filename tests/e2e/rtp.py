@@ -115,6 +115,10 @@ class Rtp(DatagramProtocol):
         """Forget the audio that waits."""
         self._audio.clear()
 
+    def hush(self) -> None:
+        """Drop what was queued."""
+        self._audio.clear()
+
     def press(self, digits: str) -> None:
         """Queue keys as telephone events: each 120 ms, 80 ms between."""
         for digit in digits:

@@ -22,6 +22,7 @@ from media.link import WorkerLink
 from media.placement import Placement
 from media.pool import EndReport, MediaLeg, NoCapacity
 from media.spawner import Spawner
+from media.worker_events import Events
 from media.worker_record import Worker
 
 pytestmark = pytest.mark.loopback
@@ -590,6 +591,39 @@ def test_a_worker_gets_no_more_starts_than_its_rate() -> None:
     assert placement.choose([worker], 1.4) is None
 
     assert placement.choose([worker], 1.6) is worker
+
+
+# ------------------------------------------------------------------------- events
+
+
+def test_what_a_worker_tells_reaches_the_listener_of_the_leg() -> None:
+    told: list[tuple[Any, ...]] = []
+
+    class Listener:
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *values: told.append((name, *values))
+
+    class Counts:
+        def link_closed(self, lost: int, concealed: int) -> None:
+            told.append(("link_closed", lost, concealed))
+
+    pool: Any = Counts()
+    worker = Worker(1, 0)
+    leg = worker.legs[b"a"] = MediaLeg(pool, worker, b"a")
+    leg.listener = Listener()  # type: ignore[assignment]
+    events = Events(pool, worker)
+    for key in (b"a", b"unknown"):
+        events.reinvited(key, True, 200)
+        events.referred(key, 202, 180, False)
+        events.digit(key, "1", "info")
+    events.link_closed(b"b1", 100, 2, 3)
+
+    assert told == [
+        ("leg_reinvited", True, 200),
+        ("leg_referred", 202, 180, False),
+        ("leg_digit", "1", "info"),
+        ("link_closed", 2, 3),
+    ]
 
 
 # ------------------------------------------------------------------------- the zygote

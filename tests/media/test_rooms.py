@@ -286,6 +286,24 @@ async def test_a_recording_of_both_hears_what_the_leg_hears_in_its_room(crew: Cr
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_recording_of_both_goes_on_when_media_changes(crew: Crew, tmp_path: Path) -> None:
+    one, two = await crew.call(), await crew.call()
+    crew.room("r", one, two)
+    record(one, tmp_path / "r.wav", max_seconds=30, silence_seconds=30, both=True)
+    for dialog in (two, one):
+        await dialog.move()
+    say(one, 440)
+    say(two, 1000)
+    await one.hear(1000)
+    await two.hear(440)
+    await pause(0.3)
+    one.leg.stop_recording("RE1")
+    report = await recorded(one)
+
+    assert tones_in(read_wav(report.path)[-2400:]) == {440, 1000}
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_stereo_recording_has_two_files_of_equal_length(crew: Crew, tmp_path: Path) -> None:
     one, two = await crew.call(), await crew.call()
     record(one, tmp_path / "r.wav", max_seconds=30, silence_seconds=30, stereo=True)

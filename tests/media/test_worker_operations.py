@@ -180,6 +180,31 @@ async def test_a_hold_that_is_refused_leaves_the_call_as_it_was(crew: Crew, code
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_hold_that_is_challenged_is_told_once(crew: Crew) -> None:
+    """A trunk may ask for credentials again; pjsip answers by itself."""
+    call = crew.dialog()
+    call.leg.originate(
+        "sip:bob@far.example", "<sip:a@test>", call.call_id, username="trunk", password="s3cret"
+    )
+    invite = await call.asked("INVITE")
+    call.reply(invite, 200, body=call.sdp())
+    await call.asked("ACK")
+    await call.ears.wait("media")
+    call.leg.hold(True)
+    asked = ("Proxy-Authenticate", 'Digest realm="far", nonce="abc", algorithm=MD5')
+    call.reply(await call.asked("INVITE"), 407, asked)
+    await call.asked("ACK")
+    again = await call.asked("INVITE")
+    assert "Proxy-Authorization" in again.headers.keys()
+    call.reply(again, 200, body=call.sdp() + "a=recvonly\r\n")
+    await call.asked("ACK")
+    await pause(0.1)
+
+    assert [event[1:] for event in call.ears.events if event[0] == "reinvited"] == [(True, 200)]
+    await call.down()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_resumption_that_is_refused_can_be_tried_again(crew: Crew) -> None:
     call, other = await crew.call(), await crew.call()
     crew.room("r", call, other)
@@ -310,7 +335,24 @@ async def test_a_transfer_that_fails_is_told(crew: Crew) -> None:
     call.leg.refer("sip:carol@far.example")
     call.reply(await call.asked("REFER"), 202)
     await until(lambda: len(referred(call)) == 3)
-    assert referred(call)[2] == (202, 0, False)
+    notify(call, "180 Ringing", "active")
+    await call.response(200)
+    await until(lambda: len(referred(call)) == 4)
+    assert referred(call)[2:] == [(202, 0, False), (202, 180, False)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_news_of_a_transfer_may_come_before_its_acceptance(crew: Crew) -> None:
+    call = await crew.call()
+    call.leg.refer("sip:bob@far.example")
+    refer = await call.asked("REFER")
+    notify(call, "200 OK", "terminated;reason=noresource")
+    call.reply(refer, 202)
+    await until(lambda: referred(call) and referred(call)[-1][2])
+    await pause(0.1)
+
+    assert [news[2] for news in referred(call)].count(True) == 1
+    assert 200 in {news[1] for news in referred(call)}
 
 
 @pytest.mark.parametrize("code", [405, 501, 603])

@@ -242,7 +242,7 @@ class Ears:
     def leg_progress(self, code: int, phrase: str, headers: list[list[str]]) -> None:
         self.events.append(("progress", code))
 
-    def leg_media(self, codec: str, held: bool) -> None:
+    def leg_media(self, codec: str, held: bool, early: bool = False) -> None:
         self.events.append(("media", codec, held))
 
     def leg_digit(self, digit: str, method: str) -> None:
@@ -569,7 +569,7 @@ class Lone:
         self._ears(key).leg_progress(code, phrase, headers)
 
     def media(self, key: bytes, codec: str, held: bool, early: bool) -> None:
-        self._ears(key).leg_media(codec, held)
+        self._ears(key).leg_media(codec, held, early)
 
     def digit(self, key: bytes, digit: str, method: str) -> None:
         self._ears(key).leg_digit(digit, method)

@@ -229,7 +229,7 @@ class CallDialer:
             talk_seconds=found.call.talk_seconds,
             sip=sip,
             sip_call_id=(row.sip_call_id or "") if sip else "",
-            sip_code=(row.sip_code or (200 if found.call.leg.answered else 0)) if sip else 0,
+            sip_code=row.sip_code or (200 if found.call.leg.answered else 0),
             sip_headers=dict(found.call.final_headers) if sip else {},
         )
 

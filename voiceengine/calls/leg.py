@@ -137,7 +137,7 @@ class CallLeg:
         """End the leg without waiting; `wanted` is the status of a call that was not answered."""
         if self.ended:
             return
-        self._wanted = wanted or self._wanted
+        self._wanted = self._wanted or wanted  # what was wanted first, as of a dial that timed out
         headers = list(self._owner.response_headers)
         if reason:
             headers.append(("Reason", reason))

@@ -1,0 +1,882 @@
+"""Acceptance cases AC44 to AC53: Dial, who rings, who hears whom, and what the action is told."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import wave
+from typing import Any
+
+import numpy as np
+import pytest
+from sipcall import AUDIBLE, FAINT, Call, strength
+from sipphone import Phone
+from siptext import Message, offer
+from sound import RATE, Samples, assert_tones, sounding, tones
+from waiting import now, pause, stays, together
+from world import World, case, dial, element
+
+pytestmark = pytest.mark.loopback
+
+PATIENT = 8.0
+"""Seconds that the engine gets where its speed is not what is tested."""
+CALLER, CALLEE = 600.0, 1000.0
+"""Frequencies of the voices."""
+
+
+def sip(phone: Phone, suffix: str = "", **attributes: object) -> str:
+    """A Sip noun that calls a phone directly."""
+    return element("Sip", f"{phone.uri}{suffix}", **attributes)
+
+
+def client(login: str, **attributes: object) -> str:
+    """A Client noun."""
+    return element("Client", login, **attributes)
+
+
+def dial_parameters(form: dict[str, str]) -> dict[str, str]:
+    """What a Dial action is told of the Dial."""
+    return {name: value for name, value in form.items() if name.startswith("Dial")}
+
+
+async def talk(call: Call, callee: Call) -> None:
+    """Both speak, each with its own tone, and hear the other one and not themselves."""
+    call.hum(CALLER)
+    callee.hum(CALLEE)
+    await together([call.hears(CALLEE), callee.hears(CALLER)])
+    await together([call.hears_none_of(CALLER, 440, 480), callee.hears_none_of(CALLEE, 440, 480)])
+
+
+async def answers(phone: Phone, number: int = 1, within: float = PATIENT) -> Call:
+    """The n-th call to a phone, which rings and is answered."""
+    callee = await phone.offered(number, within)
+    callee.ring()
+    callee.answer()
+    await callee.answered(within)
+    return callee
+
+
+async def bridged(world: World, inner: str, phone: Phone, after: str = "") -> tuple[str, Call, Call]:
+    """A caller who is joined with a phone; returns the number, the caller and the callee."""
+    number = await world.number(inner + after)
+    call = await world.call(number)
+    await call.answered(PATIENT)
+    callee = await answers(phone)
+    await talk(call, callee)
+    return number, call, callee
+
+
+async def sounds(world: World, url: str) -> tuple[int, Samples]:
+    """Channels and samples of a recording (a column for each channel)."""
+    reply = await world.rest.fetch(url)
+    assert reply.status == 200, reply
+    with wave.open(io.BytesIO(reply.body)) as file:
+        assert (file.getframerate(), file.getsampwidth()) == (RATE, 2)
+        channels = file.getnchannels()
+        samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    return channels, samples.reshape(-1, channels)
+
+
+def loudest(samples: Samples, frequency: float) -> float:
+    """Greatest amplitude of a frequency in any half second."""
+    step = RATE // 2
+    return max((strength(samples[at : at + step], frequency) for at in range(0, len(samples), step)), default=0)
+
+
+# ------------------------------------------------------------------ AC44 to AC48: after the Dial
+
+
+@case
+async def test_ac44_the_caller_of_a_callee_who_hung_up_hears_the_next_verb(world: World) -> None:
+    bob = await world.registered("ac44bob")
+    number, call, callee = await bridged(world, dial(client("ac44bob")), bob, "<Say>Thank you, bye</Say>")
+    assert (await callee.bye()).code == 200
+    left = now()
+    await call.over(PATIENT)
+    heard = call.heard(since=left + 0.4)
+
+    assert sounding(heard) > 0.3, "the Say is spoken"
+    assert strength(heard, CALLEE) < FAINT
+    (row,) = await world.dialed(number)
+    assert (row["direction"], row["status"], row["to"]) == ("outbound-dial", "completed", "ac44bob")
+    assert (row["from"], row["parent_call_sid"]) == ("+15550001", await world.sid(number))
+    assert row["duration"] >= 1
+    parent = await world.row(number)
+    assert (parent["status"], parent["direction"]) == ("completed", "inbound")
+    assert parent["duration"] >= row["duration"]
+
+
+@case
+async def test_ac45_a_busy_callee_is_told_to_the_action(world: World) -> None:
+    bob = await world.registered("ac45bob")
+    action = world.script("action", world.play(1300, 0.4))
+    number = await world.number(dial(client("ac45bob"), action=action) + "<Say>never</Say>")
+    call = await world.call(number)
+    callee = await bob.offered(1, PATIENT)
+    callee.ring()
+    await call.hears(440, 480, within=PATIENT)
+    callee.refuse(486)
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+
+    (row,) = await world.dialed(number)
+    told = dial_parameters(seen.form)
+    assert abs(int(told.pop("DialRingDuration")) - row["ring_duration"]) <= 1
+    assert told == {"DialCallSid": row["sid"], "DialCallStatus": "busy", "DialCallDuration": "0"}
+    assert (seen.method, seen.form["CallStatus"]) == ("POST", "in-progress")
+    assert seen.form["OutboundCallSid"] == row["sid"]
+    assert (row["status"], row["duration"]) == ("busy", 0)
+    assert world.count("action") == 1
+    assert_tones(call.heard(since=seen.at), [(1300, 0.4)])
+
+
+@case
+async def test_ac46_an_unanswered_callee_is_cancelled_after_the_timeout(world: World) -> None:
+    bob = await world.registered("ac46bob")
+    action = world.script("action", "<Hangup/>")
+    number = await world.number(dial(client("ac46bob"), action=action, timeout=5))
+    call = await world.call(number)
+    callee = await bob.offered(1, PATIENT)
+    rang = now()
+    callee.ring()
+    await callee.request_of("CANCEL", 10)
+    waited = now() - rang
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+
+    assert 4.5 < waited < 7
+    assert callee.requests[-1][1].method == "ACK", "the 487 is acknowledged"
+    (row,) = await world.dialed(number)
+    told = dial_parameters(seen.form)
+    assert 4 <= int(told.pop("DialRingDuration")) <= 7
+    assert told == {"DialCallSid": row["sid"], "DialCallStatus": "no-answer", "DialCallDuration": "0"}
+    assert (row["status"], row["duration"]) == ("no-answer", 0)
+
+
+@case
+async def test_ac47_an_unregistered_client_is_a_failed_dial(world: World) -> None:
+    await world.rest.client("ac47bob", "RestComm1234")
+    action = world.script("action", "<Hangup/>")
+    number = await world.number(dial(client("ac47bob"), action=action))
+    call = await world.call(number)
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+
+    assert dial_parameters(seen.form) == {
+        "DialCallSid": "",
+        "DialCallStatus": "failed",
+        "DialCallDuration": "0",
+    }
+    assert await world.rest.calls(ParentCallSid=await world.sid(number)) == []
+    await world.rest.notified(11008, seen.form["CallSid"], PATIENT)
+
+
+@case
+async def test_ac48_after_an_unregistered_client_the_next_verb_follows(world: World) -> None:
+    number = await world.number(dial(client("ac48nobody")) + world.play(1300, 0.4))
+    call = await world.call(number)
+    await call.over(PATIENT)
+
+    assert_tones(call.heard(), [(1300, 0.4)])
+
+
+@case
+async def test_a_callee_who_declines_is_busy_and_one_who_fails_is_failed(world: World) -> None:
+    async def refused(code: int, status: str) -> None:
+        bob = await world.phone(f"bob{code}")
+        action = world.script(f"action{code}", "<Hangup/>")
+        number = await world.number(dial(sip(bob), action=action), name=f"voice{code}")
+        call = await world.call(number)
+        callee = await bob.offered(1, PATIENT)
+        callee.refuse(code)
+        seen = await world.asked(f"action{code}", within=PATIENT)
+        await call.over(PATIENT)
+        assert (code, seen.form["DialCallStatus"]) == (code, status)
+        assert seen.form["DialSipResponseCode"] == str(code)
+        assert [row["status"] for row in await world.dialed(number)] == [status]
+
+    codes = {600: "busy", 603: "busy", 404: "failed", 480: "failed", 500: "failed"}
+    await together([refused(code, status) for code, status in codes.items()])
+
+
+@case
+async def test_a_phone_that_says_nothing_at_all_is_given_up_after_the_timeout(world: World) -> None:
+    bob = await world.phone("silentbob")
+    action = world.script("action", world.play(1300, 0.4))
+    number = await world.number(dial(sip(bob), action=action, timeout=3))
+    call = await world.call(number)
+    callee = await bob.offered(1, PATIENT)
+    await call.hears(440, 480)
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+
+    assert seen.form["DialCallStatus"] == "no-answer"
+    assert callee.requests == [], "RFC 3261 section 9.1: no CANCEL before a provisional response"
+    assert [row["status"] for row in await world.dialed(number)] == ["no-answer"]
+    callee.refuse(480)  # it wakes up
+
+
+@case
+async def test_a_callee_at_a_port_where_nobody_listens_does_not_keep_the_caller_for_ever(
+    world: World,
+) -> None:
+    gone = await Phone(world.engine.address(), "gone").open()
+    uri = gone.uri
+    await gone.close()
+    number = await world.number(dial(element("Sip", uri), timeout=2) + world.play(1300, 0.4))
+    call = await world.call(number)
+    await call.over(PATIENT)
+
+    assert tones(call.heard())[-1].frequency == pytest.approx(1300, abs=30)
+    (row,) = await world.dialed(number)
+    assert row["status"] in ("no-answer", "failed")
+
+
+@case
+async def test_two_dials_in_one_document_call_one_after_the_other(world: World) -> None:
+    first, second = await world.phone("firstbob"), await world.phone("secondbob")
+    number = await world.number(dial(sip(first)) + dial(sip(second)) + world.play(1300, 0.4))
+    call = await world.call(number)
+    refusing = await first.offered(1, PATIENT)
+    refusing.ring()
+    assert second.offers == []
+    refusing.refuse(486)
+    callee = await answers(second)
+    await talk(call, callee)
+    await callee.bye()
+    left = now()
+    await call.over(PATIENT)
+
+    assert tones(call.heard(since=left))[-1].frequency == pytest.approx(1300, abs=30)
+    rows = await world.dialed(number, 2)
+    assert {row["to"]: row["status"] for row in rows} == {"firstbob": "busy", "secondbob": "completed"}
+
+
+@case
+async def test_a_second_dial_after_an_answered_one_joins_the_caller_with_the_next(world: World) -> None:
+    first, second = await world.phone("first"), await world.phone("second")
+    number, call, callee = await bridged(world, dial(sip(first)) + dial(sip(second)), first)
+    await callee.bye()
+    other = await answers(second)
+    await talk(call, other)
+    assert (await call.bye()).code == 200
+    await other.over(PATIENT)
+
+    assert {row["status"] for row in await world.dialed(number, 2)} == {"completed"}
+
+
+@case
+async def test_the_reply_to_the_action_may_redirect_and_replaces_the_document(world: World) -> None:
+    bob = await world.phone("bob")
+    target = world.script("far/target", world.play(1300, 0.4))
+    action = world.script("action", element("Redirect", target))
+    number, call, callee = await bridged(world, dial(sip(bob), action=action, method="GET"), bob, "<Say>no</Say>")
+    await callee.bye()
+    left = now()
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+
+    assert seen.method == "GET"
+    assert seen.query["DialCallStatus"] == "completed"
+    assert int(seen.query["DialCallDuration"]) >= 1
+    assert world.count("far/target") == 1
+    assert_tones(call.heard(since=left)[-round(0.7 * RATE) :], [(1300, 0.4)])
+
+
+@case
+async def test_dial_with_nobody_in_it_is_skipped(world: World) -> None:
+    number = await world.number(dial() + world.play(1300, 0.4))
+    call = await world.call(number)
+    await call.over(PATIENT)
+
+    assert_tones(call.heard(), [(1300, 0.4)])
+
+
+@case
+async def test_the_text_of_a_dial_names_a_client_or_a_uri(world: World) -> None:
+    bob = await world.registered("textbob")
+    ann = await world.phone("textann")
+    number = await world.number(dial("client:textbob") + dial(ann.uri))
+    call = await world.call(number)
+    (await bob.offered(1, PATIENT)).refuse(486)
+    callee = await answers(ann)
+    await talk(call, callee)
+    await callee.bye()
+    await call.over(PATIENT)
+
+
+# ------------------------------------------------------------------ what the caller hears while it rings
+
+
+@case
+async def test_the_caller_hears_the_ringing_tone_again_and_again(world: World) -> None:
+    bob = await world.phone("bob")
+    number = await world.number(dial(sip(bob)))
+    call = await world.call(number)
+    callee = await bob.offered(1, PATIENT)
+    callee.ring()
+    await call.hears(440, 480, within=PATIENT)
+    await call.hears_none_of(1300)
+    await pause(2.5)  # within the silence
+    await call.hears(440, 480, within=PATIENT)
+    callee.answer()
+    await talk(call, callee)
+    await callee.bye()
+    await call.over(PATIENT)
+
+
+@case
+async def test_dial_music_is_heard_in_place_of_the_ringing_tone(world: World) -> None:
+    bob = await world.phone("bob")
+    number = await world.number(dial(sip(bob), dialMusic=world.tone(700, 1.0)))
+    call = await world.call(number)
+    callee = await bob.offered(1, PATIENT)
+    callee.ring()
+    await call.hears(700, within=PATIENT)
+    await call.hears_none_of(440, 480, seconds=1.2)
+    await call.hears(700, within=PATIENT)
+    callee.answer()
+    await talk(call, callee)
+    await call.hears_none_of(700)
+    await callee.bye()
+    await call.over(PATIENT)
+
+
+@case
+async def test_dial_music_that_is_missing_is_a_warning_and_the_ringing_tone_is_heard(world: World) -> None:
+    bob = await world.phone("bob")
+    number = await world.number(dial(sip(bob), dialMusic=f"{world.app.url}/nothing.wav"))
+    call = await world.call(number)
+    callee = await bob.offered(1, PATIENT)
+    callee.ring()
+    await call.hears(440, 480, within=PATIENT)
+    await world.rest.notified(13233, await world.sid(number), PATIENT)
+    callee.refuse(486)
+    await call.over(PATIENT)
+
+
+@case
+async def test_dial_music_disabled_is_silence(world: World) -> None:
+    bob = await world.phone("bob")
+    number = await world.number(dial(sip(bob), dialMusic="disabled"))
+    call = await world.call(number)
+    callee = await bob.offered(1, PATIENT)
+    callee.ring()
+    await call.answered(PATIENT)
+    await pause(2.0)
+    assert sounding(call.heard()) < 0.05
+    callee.refuse(486)
+    await call.over(PATIENT)
+
+
+@case
+async def test_early_media_of_the_callee_is_heard_in_place_of_the_ringing_tone(world: World) -> None:
+    bob = await world.phone("bob")
+    number = await world.number(dial(sip(bob)))
+    call = await world.call(number)
+    callee = await bob.offered(1, PATIENT)
+    callee.hum(900)
+    callee.early()
+    call.hum(CALLER)
+    await call.hears(900, within=PATIENT)
+    await call.hears_none_of(440, 480)
+    await callee.hears_none_of(CALLER)
+    callee.answer()
+    await talk(call, callee)
+    await callee.bye()
+    await call.over(PATIENT)
+    assert [row["status"] for row in await world.dialed(number)] == ["completed"]
+
+
+@case
+async def test_an_announcement_of_the_network_before_a_refusal_is_heard(world: World) -> None:
+    bob = await world.phone("bob")
+    number = await world.number(dial(sip(bob)) + world.play(1300, 0.4))
+    call = await world.call(number)
+    callee = await bob.offered(1, PATIENT)
+    callee.hum(900)
+    callee.early()
+    await call.hears(900, within=PATIENT)
+    callee.rtp.mute()
+    callee.refuse(404)
+    await call.over(PATIENT)
+    assert tones(call.heard())[-1].frequency == pytest.approx(1300, abs=30)
+    assert [row["status"] for row in await world.dialed(number)] == ["failed"]
+
+
+# ------------------------------------------------------------------ AC49: forks
+
+
+@case
+async def test_the_first_answer_of_a_fork_wins_and_the_others_are_cancelled(world: World) -> None:
+    ann = await world.registered("forkann")
+    tablet = await world.device("forkann")
+    bob, late = await world.phone("forkbob"), await world.phone("forklate")
+    action = world.script("action", "<Hangup/>")
+    nouns = (client("forkann"), sip(bob), sip(late))
+    number = await world.number(dial(*nouns, action=action))
+    call = await world.call(number)
+    offers = [await phone.offered(1, PATIENT) for phone in (ann, tablet, bob, late)]
+    at_ann, at_tablet, at_bob, at_late = offers
+    for one in offers:
+        one.ring()
+    at_late.stubborn = True
+    await call.hears(440, 480, within=PATIENT)
+    at_tablet.answer()
+    for loser in (at_ann, at_bob, at_late):
+        await loser.request_of("CANCEL", PATIENT)
+    await talk(call, at_tablet)
+
+    methods = [request.method for _, request in at_ann.requests]
+    assert methods == ["CANCEL", "ACK"]
+    await at_late.over(PATIENT)  # it answered after the CANCEL: acknowledged and hung up
+    assert "ACK" in [request.method for _, request in at_late.requests]
+    assert world.count("action") == 0, "the losers end nothing"
+    await at_tablet.bye()
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+    rows = await world.dialed(number, 4)
+    winner = next(row for row in rows if row["sid"] == seen.form["DialCallSid"])
+    assert (winner["to"], winner["status"]) == ("forkann", "completed")
+    losers = [row["status"] for row in rows if row is not winner]
+    assert sorted(losers)[:2] == ["canceled", "canceled"]
+    assert sorted(losers)[2] in ("canceled", "completed"), "the one that answered too late"
+    assert seen.form["DialCallStatus"] == "completed"
+
+
+@case
+async def test_a_busy_branch_leaves_the_others_ringing(world: World) -> None:
+    bob, ann = await world.phone("bob"), await world.phone("ann")
+    action = world.script("action", "<Hangup/>")
+    number = await world.number(dial(sip(bob), sip(ann), action=action))
+    call = await world.call(number)
+    busy = await bob.offered(1, PATIENT)
+    callee = await ann.offered(1, PATIENT)
+    callee.ring()
+    busy.refuse(486)
+    await call.hears(440, 480, within=PATIENT)
+    callee.answer()
+    await talk(call, callee)
+    assert world.count("action") == 0
+    await callee.bye()
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+
+    assert seen.form["DialCallStatus"] == "completed"
+    rows = await world.dialed(number, 2)
+    assert {row["to"]: row["status"] for row in rows} == {"bob": "busy", "ann": "completed"}
+
+
+@case
+async def test_when_all_are_busy_the_action_is_told_once(world: World) -> None:
+    bob, ann = await world.phone("bob"), await world.phone("ann")
+    action = world.script("action", "<Hangup/>")
+    number = await world.number(dial(sip(bob), sip(ann), action=action))
+    call = await world.call(number)
+    first, second = await bob.offered(1, PATIENT), await ann.offered(1, PATIENT)
+    first.refuse(486)
+    await first.request_of("ACK", PATIENT)
+    await stays(lambda: world.count("action") == 0, 0.3, "one still rings")
+    second.refuse(486, [("X-Why", "meeting")])
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+
+    assert seen.form["DialCallStatus"] == "busy"
+    assert seen.form["DialSipCallId"] == second.call_id, "the branch that ended last"
+    assert seen.form["DialSipHeader_X-Why"] == "meeting"
+    assert [row["status"] for row in await world.dialed(number, 2)] == ["busy", "busy"]
+    assert world.count("action") == 1
+
+
+@case
+async def test_the_timeout_of_a_fork_cancels_all(world: World) -> None:
+    bob, ann = await world.phone("bob"), await world.phone("ann")
+    number = await world.number(dial(sip(bob), sip(ann), timeout=2) + world.play(1300, 0.4))
+    call = await world.call(number)
+    offers = [await bob.offered(1, PATIENT), await ann.offered(1, PATIENT)]
+    for one in offers:
+        one.ring()
+    for one in offers:
+        await one.request_of("CANCEL", PATIENT)
+    await call.over(PATIENT)
+
+    assert tones(call.heard())[-1].frequency == pytest.approx(1300, abs=30)
+    assert [row["status"] for row in await world.dialed(number, 2)] == ["no-answer"] * 2
+
+
+# ------------------------------------------------------------------ AC50: limits and ends
+
+
+@case
+async def test_ac50_both_are_hung_up_on_when_the_time_is_over(world: World) -> None:
+    bob = await world.phone("bob")
+    action = world.script("action", world.play(1300, 0.4))
+    number, call, callee = await bridged(world, dial(sip(bob), timeLimit=10, action=action), bob)
+    joined = callee.answered_at
+    await callee.over(15)
+    await call.over(PATIENT)
+
+    assert 9.5 < callee.over_at - joined < 13
+    assert abs(call.over_at - callee.over_at) < 2
+    seen = await world.asked("action", within=PATIENT)
+    assert seen.form["DialCallStatus"] == "completed"
+    assert 9 <= int(seen.form["DialCallDuration"]) <= 13
+    (row,) = await world.dialed(number)
+    assert row["status"] == "completed"
+    assert 9 <= row["duration"] <= 13
+
+
+@case
+async def test_a_caller_who_hangs_up_while_it_rings_cancels_the_callee(world: World) -> None:
+    bob = await world.phone("bob")
+    action = world.script("action", world.play(1300, 0.4) + f'<Redirect>{world.script("never", "")}</Redirect>')
+    number = await world.number(dial(sip(bob), action=action))
+    call = await world.call(number)
+    callee = await bob.offered(1, PATIENT)
+    callee.ring()
+    await call.hears(440, 480, within=PATIENT)
+    assert (await call.bye()).code == 200
+    await callee.request_of("CANCEL", PATIENT)
+    seen = await world.asked("action", within=PATIENT)
+
+    (row,) = await world.dialed(number)
+    assert (row["status"], row["duration"]) == ("canceled", 0)
+    assert seen.form["CallStatus"] == "completed"
+    assert seen.form["DialCallStatus"] == "canceled"
+    assert (seen.form["DialCallSid"], seen.form["DialCallDuration"]) == (row["sid"], "0")
+    assert (await world.row(number))["status"] == "completed"
+    await stays(lambda: world.count("never") == 0, 0.5, "nothing of the reply runs")
+    assert world.count("action") == 1
+
+
+@case
+async def test_a_caller_who_hangs_up_in_the_call_ends_the_callee(world: World) -> None:
+    bob = await world.phone("bob")
+    action = world.script("action", world.play(1300, 0.4))
+    number, call, callee = await bridged(world, dial(sip(bob), action=action), bob)
+    assert (await call.bye()).code == 200
+    await callee.over(PATIENT)
+    seen = await world.asked("action", within=PATIENT)
+
+    assert seen.form["CallStatus"] == "completed"
+    assert seen.form["DialCallStatus"] == "completed"
+    assert int(seen.form["DialCallDuration"]) >= 1
+    (row,) = await world.dialed(number)
+    assert (row["status"], row["sid"]) == ("completed", seen.form["DialCallSid"])
+    assert str(row["duration"]) == seen.form["DialCallDuration"]
+    assert (await world.row(number))["status"] == "completed"
+
+
+@case
+async def test_a_program_that_ends_the_dialed_leg_lets_the_caller_go_on(world: World) -> None:
+    bob = await world.phone("bob")
+    number, call, callee = await bridged(world, dial(sip(bob)), bob, world.play(1300, 0.4))
+    rows = await world.rest.calls(ParentCallSid=await world.sid(number))
+    assert [row["status"] for row in rows] == ["in-progress"]
+    reply = await world.rest.post(f"Calls/{rows[0]['sid']}.json", Status="completed")
+    assert reply.status == 200
+    await callee.over(PATIENT)
+    await call.over(PATIENT)
+
+    assert tones(call.heard())[-1].frequency == pytest.approx(1300, abs=30)
+
+
+@case
+async def test_the_star_of_the_caller_ends_the_callee_and_the_caller_goes_on(world: World) -> None:
+    bob = await world.phone("bob")
+    action = world.script("action", world.play(1300, 0.4))
+    number, call, callee = await bridged(world, dial(sip(bob), action=action, hangupOnStar="true"), bob)
+    call.rtp.press("5")
+    await callee.keys("5")
+    assert callee.live
+    call.rtp.press("*")
+    await callee.over(PATIENT)
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+
+    assert seen.form["DialCallStatus"] == "completed"
+    assert tones(call.heard())[-1].frequency == pytest.approx(1300, abs=30)
+    assert callee.rtp.digits() == "5"
+    assert [row["status"] for row in await world.dialed(number)] == ["completed"]
+
+
+@case
+async def test_a_star_is_an_ordinary_key_without_hangup_on_star(world: World) -> None:
+    bob = await world.phone("bob")
+    _, call, callee = await bridged(world, dial(sip(bob)), bob)
+    call.rtp.press("*1")
+    await callee.keys("*1")
+    assert callee.live
+    await callee.bye()
+    await call.over(PATIENT)
+
+
+@case
+async def test_keys_pass_in_both_directions(world: World) -> None:
+    bob = await world.phone("bob")
+    _, call, callee = await bridged(world, dial(sip(bob)), bob)
+    call.rtp.press("12#")
+    callee.rtp.press("407*")
+    await together([callee.keys("12#"), call.keys("407*")])
+    await talk(call, callee)
+    await callee.bye()
+    await call.over(PATIENT)
+
+
+# ------------------------------------------------------------------ AC51: recordings
+
+
+@case
+async def test_ac51_a_recording_has_both_voices(world: World) -> None:
+    bob = await world.phone("bob")
+    action = world.script("action", "<Hangup/>")
+    number, call, callee = await bridged(world, dial(sip(bob), action=action, record="true"), bob)
+    await pause(1.0)
+    await callee.bye()
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+    channels, samples = await sounds(world, seen.form["RecordingUrl"])
+
+    assert seen.form["PublicRecordingUrl"] == seen.form["RecordingUrl"]
+    assert channels == 1
+    assert loudest(samples[:, 0], CALLER) > AUDIBLE
+    assert loudest(samples[:, 0], CALLEE) > AUDIBLE
+    assert loudest(samples[:, 0], 440) < AUDIBLE / 2, "the ringing is not on it"
+    (recording,) = await world.rest.recordings(CallSid=await world.sid(number))
+    assert recording["sid"] in seen.form["RecordingUrl"]
+
+
+@case
+async def test_a_dual_recording_has_each_voice_on_its_own_side(world: World) -> None:
+    bob = await world.phone("bob")
+    action = world.script("action", "<Hangup/>")
+    verb = dial(sip(bob), action=action, record="record-from-answer-dual")
+    _, call, callee = await bridged(world, verb, bob)
+    await pause(1.0)
+    await callee.bye()
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+    channels, samples = await sounds(world, seen.form["RecordingUrl"])
+
+    assert channels == 2
+    left, right = samples[:, 0], samples[:, 1]
+    assert (loudest(left, CALLER) > AUDIBLE, loudest(left, CALLEE) < FAINT) == (True, True)
+    assert (loudest(right, CALLEE) > AUDIBLE, loudest(right, CALLER) < FAINT) == (True, True)
+
+
+@case
+async def test_a_recording_from_the_ringing_on_is_longer_than_the_call(world: World) -> None:
+    bob = await world.phone("bob")
+    action = world.script("action", "<Hangup/>")
+    number = await world.number(dial(sip(bob), action=action, record="record-from-ringing"))
+    call = await world.call(number)
+    callee = await bob.offered(1, PATIENT)
+    callee.ring()
+    await pause(2.0)
+    callee.answer()
+    await talk(call, callee)
+    await callee.bye()
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+    _, samples = await sounds(world, seen.form["RecordingUrl"])
+    first = [t for t in tones(samples[:, 0]) if t.seconds > 0.3]
+
+    assert len(samples) / RATE > 2.0 + float(seen.form["DialCallDuration"]) - 1
+    assert loudest(samples[:, 0], CALLEE) > AUDIBLE
+    assert first
+
+
+@case
+async def test_an_unanswered_dial_has_no_recording(world: World) -> None:
+    bob = await world.phone("bob")
+    action = world.script("action", "<Hangup/>")
+    number = await world.number(dial(sip(bob), action=action, record="true"))
+    call = await world.call(number)
+    (await bob.offered(1, PATIENT)).refuse(486)
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+
+    assert "RecordingUrl" not in seen.form
+    assert await world.rest.recordings(CallSid=await world.sid(number)) == []
+
+
+@case
+async def test_a_recording_is_kept_when_the_caller_hangs_up(world: World) -> None:
+    bob = await world.phone("bob")
+    action = world.script("action", "")
+    _, call, callee = await bridged(world, dial(sip(bob), action=action, record="true"), bob)
+    await pause(0.5)
+    await call.bye()
+    await callee.over(PATIENT)
+    seen = await world.asked("action", within=PATIENT)
+    _, samples = await sounds(world, seen.form["RecordingUrl"])
+
+    assert loudest(samples[:, 0], CALLEE) > AUDIBLE
+
+
+# ------------------------------------------------------------------ AC52 and AC53: Sip
+
+
+@case
+async def test_ac52_headers_of_a_sip_uri_are_sent_with_x_and_not_in_the_uri(world: World) -> None:
+    bob = await world.phone("bob")
+    noun = sip(bob, "?mycustomheader=foo&amp;X-Other=two%20words")
+    number = await world.number(dial(noun))
+    call = await world.call(number, headers=[("X-Tenant", "42")])
+    callee = await answers(bob)
+
+    assert callee.invite.uri == bob.uri
+    assert callee.invite.get("X-mycustomheader") == "foo"
+    assert callee.invite.get("X-Other") == "two words"
+    assert callee.invite.get("mycustomheader") == ""
+    assert callee.invite.get("X-Tenant") == "", "headers of the caller are not copied"
+    assert callee.invite.get("Call-ID") != call.call_id
+    (row,) = await world.rest.calls(ParentCallSid=await world.sid(number))
+    assert callee.invite.get("X-RestComm-CallSid") == row["sid"]
+    assert "sip:+15550001@" in callee.invite.get("From")
+    await callee.bye()
+    await call.over(PATIENT)
+
+
+def digest_is_right(header: str, uri: str, user: str, password: str) -> bool:
+    """Whether an Authorization answers an MD5 challenge."""
+    given = {k: v.strip('"') for k, v in re.findall(r'(\w+)=("[^"]*"|[^,\s]+)', header)}
+
+    def md5(*parts: str) -> str:
+        return hashlib.md5(":".join(parts).encode(), usedforsecurity=False).hexdigest()
+
+    ha1, ha2 = md5(user, given["realm"], password), md5("INVITE", uri)
+    expected = md5(ha1, given["nonce"], given["nc"], given["cnonce"], given["qop"], ha2)
+    return (given["username"], given["uri"], given["response"]) == (user, uri, expected)
+
+
+async def with_credentials(call: Call) -> Message:
+    """Ask a caller for a password; returns the INVITE that has it."""
+    challenge = 'Digest realm="there", nonce="n1", algorithm=MD5, qop="auth"'
+    call.refuse(401, [("WWW-Authenticate", challenge)])
+
+    def again() -> Message | None:
+        mine = [m for _, m in call.phone.messages if m.get("Call-ID") == call.call_id]
+        return next((m for m in mine if m.get("Authorization")), None)
+
+    found: Any = await call.phone.changes.until(again, PATIENT, "an INVITE with credentials")
+    return found  # type: ignore[no-any-return]
+
+
+@case
+async def test_ac53_a_peer_that_asks_for_a_password_gets_that_of_the_noun(world: World) -> None:
+    bob = await world.phone("bob")
+    number = await world.number(dial(sip(bob, username="joe", password="secret&1")))
+    call = await world.call(number)
+    callee = await bob.offered(1, PATIENT)
+    first = callee.invite
+    second = await with_credentials(callee)
+    assert int(second.get("CSeq").split()[0]) > int(first.get("CSeq").split()[0])
+    assert digest_is_right(second.get("Authorization"), second.uri, "joe", "secret&1")
+    callee.offered(second)
+    callee.answer()
+    await talk(call, callee)
+    await callee.bye()
+    await call.over(PATIENT)
+
+    assert [row["status"] for row in await world.dialed(number)] == ["completed"]
+
+
+@case
+async def test_without_a_password_a_peer_that_asks_for_one_is_a_failed_dial(world: World) -> None:
+    bob = await world.phone("bob")
+    action = world.script("action", "<Hangup/>")
+    number = await world.number(dial(sip(bob), action=action))
+    call = await world.call(number)
+    callee = await bob.offered(1, PATIENT)
+    callee.refuse(401, [("WWW-Authenticate", 'Digest realm="there", nonce="n1", algorithm=MD5, qop="auth"')])
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+
+    assert (seen.form["DialCallStatus"], seen.form["DialSipResponseCode"]) == ("failed", "401")
+    assert [row["status"] for row in await world.dialed(number)] == ["failed"]
+
+
+# ------------------------------------------------------------------ hold and ports within a bridge
+
+
+async def hears_music(call: Call) -> None:
+    """Hold music is heard: sound that is nobody's tone."""
+    begun = now()
+
+    def heard() -> bool:
+        samples = call.heard(since=max(begun, now() - 1.2))
+        return len(samples) >= RATE and sounding(samples) > 0.5
+
+    await call.changes.until(heard, PATIENT, f"{call.phone.user} hears music")
+    await call.hears_none_of(CALLER, CALLEE, seconds=0.6)
+
+
+async def silence(call: Call) -> None:
+    """Nothing is heard, or nothing comes at all."""
+    await pause(0.3)
+    begun = now()
+    await pause(0.5)
+    assert sounding(call.heard(since=begun)) < 0.05
+
+
+async def put_on_hold(call: Call, other: Call) -> None:
+    """One side holds and takes the call back; the other one hears music meanwhile."""
+    call.hush()
+    held = await call.reinvite(offer(call.rtp.port, direction="sendonly", version=2))
+    assert held.code == 200
+    assert b"a=recvonly" in held.body or b"a=inactive" in held.body
+    await hears_music(other)
+    await silence(call)
+    assert (await call.reinvite(offer(call.rtp.port, version=3))).code == 200
+
+
+@case
+async def test_a_callee_who_holds_lets_the_caller_hear_music_until_the_call_is_resumed(world: World) -> None:
+    bob = await world.phone("bob")
+    _, call, callee = await bridged(world, dial(sip(bob)), bob)
+    await put_on_hold(callee, call)
+    await talk(call, callee)
+    await callee.bye()
+    await call.over(PATIENT)
+
+
+@case
+async def test_a_caller_who_holds_lets_the_callee_hear_music_until_the_call_is_resumed(world: World) -> None:
+    bob = await world.phone("bob")
+    _, call, callee = await bridged(world, dial(sip(bob)), bob)
+    await put_on_hold(call, callee)
+    await talk(call, callee)
+    await callee.bye()
+    await call.over(PATIENT)
+
+
+@case
+async def test_a_callee_who_hangs_up_on_hold_leaves_no_music_behind(world: World) -> None:
+    bob = await world.phone("bob")
+    _, call, callee = await bridged(world, dial(sip(bob)), bob, world.play(1300, 0.4))
+    await callee.reinvite(offer(callee.rtp.port, direction="sendonly", version=2))
+    callee.hush()
+    await hears_music(call)
+    await callee.bye()
+    left = now()
+    await call.over(PATIENT)
+
+    last = call.heard(since=left)[-round(0.35 * RATE) :]
+    assert strength(last, 1300) > AUDIBLE
+    assert tones(call.heard(since=left))[-1].frequency == pytest.approx(1300, abs=30)
+
+
+@case
+async def test_both_may_move_to_other_ports_within_the_call(world: World) -> None:
+    bob = await world.phone("bob")
+    _, call, callee = await bridged(world, dial(sip(bob)), bob)
+    for one in (callee, call):
+        one.move()
+        assert (await one.reinvite(one.body)).code == 200
+        await talk(call, callee)
+    callee.rtp.press("7")
+    await call.keys("7")
+    await callee.bye()
+    await call.over(PATIENT)

@@ -31,6 +31,8 @@ MARGIN = 3
 DEEPEST = 2
 CALM_FRAMES = 5 * FRAMES_PER_SECOND
 """So long without a missing frame, and the buffer gets shallower again (twice as long after each relapse)."""
+LOOK_FRAMES = 10
+"""So often it is looked at whether more waits than needs to."""
 LONGEST_CALM = 32 * CALM_FRAMES
 
 
@@ -78,7 +80,7 @@ class JitterBuffer:
         self._calm_wanted = CALM_FRAMES
         self._shrunk = False
         self._spare = DEEPEST + MARGIN
-        """Fewest frames that were left over within this second."""
+        """Fewest frames that were left over since it was looked at."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -134,15 +136,15 @@ class JitterBuffer:
         self._spare = DEEPEST + MARGIN
 
     def _settle(self) -> None:
-        """Work off what waits longer than it needs to, a frame a second; after calm seconds need less."""
+        """Drop what was waiting all the time, beyond the target; after calm seconds the target is lower."""
         self._calm += 1
         self._spare = min(self._spare, len(self._waiting))
-        if self._calm % FRAMES_PER_SECOND:
+        if self._calm % LOOK_FRAMES:
             return
         if self.depth > 1 and self._calm >= self._calm_wanted:
             self.depth = 1
             self._shrunk = True
-        if self._spare >= self.depth:
+        for _ in range(self._spare - self.depth + 1):
             self._drop()
         self._spare = DEEPEST + MARGIN
 

@@ -269,7 +269,7 @@ class Calls(_Section):
     )
     answer_on_bridge: bool = Field(
         default=False,
-        description="a Dial answers a ringing caller when the called side answers (`answerOnBridge`), not before",
+        description="a Dial answers a ringing caller only when the called side answers (`answerOnBridge`)",
     )
     hold_music: bool = Field(
         default=True, description="a party whose other side holds the call hears music instead of silence"

@@ -82,15 +82,11 @@ class LinkSocket:
 
 
 class LinkPort(pj.AudioMediaPort):
-    """A port of the bridge that a link is plugged into.
+    """A port of the bridge that a link is plugged into; without one (at its end) it is silent."""
 
-    It is kept for the next link rather than destroyed: its removal from the bridge would be asynchronous,
-    and the clock may call a port that nobody is connected to.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, link: LinkSocket) -> None:
         super().__init__()
-        self.link: LinkSocket | None = None
+        self.link: LinkSocket | None = link
         self._writer = FrameWriter()
         checked(self.createPort, "link", frame_format())
 
@@ -107,23 +103,3 @@ class LinkPort(pj.AudioMediaPort):
             frame.type = pj.PJMEDIA_FRAME_TYPE_NONE
         else:
             self._writer.write(frame, link.take())
-
-
-class LinkPorts:
-    """The ports of a worker for links, used or waiting for the next."""
-
-    def __init__(self) -> None:
-        self._free: list[LinkPort] = []
-
-    def take(self) -> LinkPort:
-        """A port in the bridge.
-
-        Raises:
-            PjError: the bridge is full.
-        """
-        return self._free.pop() if self._free else LinkPort()
-
-    def give_back(self, port: LinkPort) -> None:
-        """Let another link have the port; it must be connected to nothing."""
-        port.link = None
-        self._free.append(port)

@@ -25,6 +25,8 @@ class Transaction(NamedTuple):
     final: bool
     sent: bool
     """The request is just being sent."""
+    number: int
+    """Tells transactions from each other."""
 
 
 class PjCall(pj.Call):
@@ -45,7 +47,6 @@ class PjCall(pj.Call):
     def onCallTsxState(self, prm: Any) -> None:  # noqa: N802
         """A transaction of the dialog changed (reactor thread)."""
         step = own_transaction(prm)
-        import sys; ev=prm.e; bd=ev.body; ch=bd.tsxState; tx=ch.tsx; print("TSX", step, tx.method, ch.prevState, tx.state, tx.statusCode, file=sys.stderr)
         if step is not None:
             self._leg.on_transaction(step)
 
@@ -94,6 +95,7 @@ def own_transaction(prm: Any) -> Transaction | None:
         code=int(transaction.statusCode) if final and answered else 0,
         final=final,
         sent=before == pj.PJSIP_TSX_STATE_NULL and now in _OPEN,
+        number=int(transaction.pjTransaction),
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from media import protocol
 from media.worker.guard import TRASH_SECONDS, PjError, connect, disconnect, make_player
 from media.worker.host import Host
-from media.worker.link_port import LinkPort, LinkPorts, LinkSocket
+from media.worker.link_port import LinkPort, LinkSocket
 
 if TYPE_CHECKING:
     from media.worker.leg import Leg
@@ -93,11 +93,10 @@ class _RoomPlayback:
 class Room:
     """One room. All of it runs in the reactor's thread."""
 
-    def __init__(self, host: Host, ports: LinkPorts, name: bytes) -> None:
+    def __init__(self, host: Host, name: bytes) -> None:
         self.host = host
         self.name = name
         self.members: dict[bytes, Member] = {}
-        self._ports = ports
         self._link: LinkSocket | None = None
         self._port: LinkPort | None = None
         self._playbacks: list[_RoomPlayback] = []
@@ -117,19 +116,29 @@ class Room:
 
     def _open(self, path: str, peer: str) -> None:
         try:
-            port = self._ports.take()
-            try:
-                self._link = LinkSocket(path, peer)
-            except PjError:
-                self._ports.give_back(port)
-                raise
-            self._port = port
-            port.link = self._link
+            link = LinkSocket(path, peer)
+        except PjError as error:
+            self.failed("SetRoom", error)
+            return
+        port: LinkPort | None = None
+        try:
+            port = LinkPort(link)
             # frames come and go steadily, whether or not somebody speaks or hears
             connect(self.host.silence(), port)
             connect(port, self.host.playback_device())
         except PjError as error:
+            link.unbind()
+            self._discard(port, link)
             self.failed("SetRoom", error)
+            return
+        self._link, self._port = link, port
+
+    def _discard(self, port: LinkPort | None, link: LinkSocket) -> None:
+        """Let go of a link a little later: the clock's thread may be within it."""
+        if port is not None:
+            port.link = None
+            self.host.trash.put(port)
+        self.host.reactor.callLater(TRASH_SECONDS, link.close)
 
     def _unlink(self) -> None:
         port, link = self._port, self._link
@@ -141,7 +150,7 @@ class Room:
         disconnect(self.host.silence(), port)
         disconnect(port, self.host.playback_device())
         link.unbind()
-        self.host.reactor.callLater(TRASH_SECONDS, self._let_go, port, link)
+        self._discard(port, link)
         counts = link.buffer
         self.host.emit(
             protocol.LinkClosed,
@@ -150,10 +159,6 @@ class Room:
             lost=counts.lost,
             concealed=counts.concealed,
         )
-
-    def _let_go(self, port: LinkPort, link: LinkSocket) -> None:
-        link.close()
-        self._ports.give_back(port)
 
     # -------------------------------------------------------------- what is played
 
@@ -238,7 +243,6 @@ class Rooms:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._ports = LinkPorts()
         self._rooms: dict[bytes, Room] = {}
 
     def set(self, name: bytes, members: list[list[Any]], link: list[str] | None) -> None:
@@ -257,7 +261,7 @@ class Rooms:
                 room.close()
             return
         if room is None:
-            room = self._rooms[name] = Room(self._host, self._ports, name)
+            room = self._rooms[name] = Room(self._host, name)
         room.set(wanted, (str(link[0]), str(link[1])) if link is not None else None)
 
     def play(self, name: bytes, paths: list[str]) -> None:

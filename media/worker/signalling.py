@@ -22,22 +22,19 @@ LONGEST_TARGET = 1000
 
 
 class _Asked:
-    """Counts the transactions of one request: one that is challenged is sent again by pjsip."""
+    """Knows the last transaction of one request: what is challenged is sent again by pjsip."""
 
     def __init__(self, method: str) -> None:
         self._method = method
-        self._open = 0
+        self._number = 0
 
     def answer(self, step: Transaction) -> int | None:
         """The final code (0: no answer) once the last transaction is over."""
         if step.method != self._method:
             return None
         if step.sent:
-            self._open += 1
-        if not step.final:
-            return None
-        self._open -= 1
-        return step.code if self._open <= 0 else None
+            self._number = step.number
+        return step.code if step.final and step.number == self._number else None
 
 
 class Holder:

@@ -21,6 +21,9 @@ from rcml.ports import (
 )
 
 LIMIT_TIMER = "conference-limit"
+STAYED_TIMER = "conference-stayed"
+STAYED_SECONDS = 1.0
+"""Who is out before this has not spent any time, as far as the guard against loops is concerned."""
 CALLER_LEFT = "caller-left"
 
 
@@ -60,9 +63,9 @@ async def attend(
     inside = True
     try:
         sid = await conferences.join(spec)
-        flow.took_time = True
         flow.journal("conference_joined", conference=spec.name, sid=sid)
         leg.start_timer(LIMIT_TIMER, time_limit)
+        leg.start_timer(STAYED_TIMER, STAYED_SECONDS)
         why = await _until_out(flow, leave_on_star)
     except ConferenceFull:
         why, inside = "full", False
@@ -71,6 +74,7 @@ async def attend(
         why = CALLER_LEFT
     finally:
         leg.cancel_timer(LIMIT_TIMER)
+        leg.cancel_timer(STAYED_TIMER)
         stored = await conferences.leave() if inside else None
         flow.journal("conference_left", conference=spec.name, why=why)
     if why == ConferenceEnd.FAILED.value:
@@ -86,6 +90,8 @@ async def _until_out(flow: Flow, leave_on_star: bool) -> str:
                 return end.value
             case TimerFired(name) if name == LIMIT_TIMER:
                 return "limit"
+            case TimerFired(name) if name == STAYED_TIMER:
+                flow.took_time = True
             case DigitPressed(key) if key == STAR and leave_on_star:
                 return "star"
             case Ended():

@@ -276,7 +276,7 @@ class Dial(Verb):
     async def _after(self, flow: Flow, result: DialResult) -> Step:
         finish, info, leg = result.finish, result.info, flow.ports.leg
         if info is not None and (info.ring_seconds or info.talk_seconds):
-            flow.took_time = True
+            flow.took_time = True  # a Dial that is over at once must not defeat the guard against loops
         flow.journal(
             "dial_result",
             end=finish.end.value,

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 for _name in ("harness", "processes", "rtp", "sipcall", "siptext", "sipphone", "sound", "waiting", "webapp"):
     pytest.register_assert_rewrite(_name)
-pytest.register_assert_rewrite("world", "programs", "rooms")
+pytest.register_assert_rewrite("world", "programs", "rooms", "dialing")
 
 from harness import EngineProcess  # noqa: E402 - after the rewriting was arranged
 from waiting import eventually  # noqa: E402

@@ -15,6 +15,7 @@ from sound import RATE, Samples, from_ulaw, sounding, tone, tones
 from waiting import eventually, now, pause, together
 from world import World
 
+_counter = itertools.count(1)
 LOWEST = 430
 STEP = 190
 VOICES = [LOWEST + STEP * index for index in range(14)]
@@ -182,7 +183,7 @@ class Room:
             inside: wait until it is a participant.
         """
         index = len(self.members)
-        number = await self.world.number(self.verb(conference, dial) + after, name=f"{self.name}-{index}")
+        number = await self.world.number(self.verb(conference, dial) + after, name=f"member{next(_counter)}")
         call = await self.world.call(number)
         sid = (await call.answered(within=6)).get("X-RestComm-CallSid")
         member = Member(call, sid, VOICES[index], number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,6 +65,8 @@ class Call:
         self.login = ("", "")
         self.stubborn = False
         """A callee who answers although the CANCEL was there first."""
+        self.decide: Callable[[Message], bool] | None = None
+        """Answers a request of the engine in place of this class when it returns true."""
         self._tag = secrets.token_hex(6)
 
     # -------------------------------------------------------------- starting a call
@@ -180,7 +182,9 @@ class Call:
         """A request of the engine within the call."""
         self.requests.append((now(), request))
         method = request.method
-        if method == "BYE":
+        if self.decide is not None and self.decide(request):
+            pass
+        elif method == "BYE":
             self.over_at = self.over_at or now()
             self.rtp.mute()
             self.phone.send(reply_to(request, 200, "OK"))
@@ -196,6 +200,8 @@ class Call:
             made = reply_to(request, 200, "OK", headers=[("Contact", self.phone.contact), kind])
             made.body = self.body
             self.phone.send(made)
+        elif method == "REFER":
+            self.phone.send(reply_to(request, 202, "Accepted", headers=[("Contact", self.phone.contact)]))
         elif method != "ACK":
             self.phone.send(reply_to(request, 200, "OK"))
         self.changes.tell()
@@ -341,6 +347,27 @@ class Call:
         """Press a key by SIP INFO."""
         body = f"Signal={digit}\r\nDuration=160\r\n".encode()
         return await self.ask("INFO", [("Content-Type", "application/dtmf-relay")], body)
+
+    async def refer(self, *refer_to: str, headers: Headers = (), **how: Any) -> Message:
+        """Ask the engine to transfer the other party; returns the final response."""
+        return await self.ask("REFER", [*(("Refer-To", to) for to in refer_to), *headers], **how)
+
+    @property
+    def news(self) -> list[tuple[str, str]]:
+        """Of each NOTIFY: the status line, and the state of the subscription without parameters."""
+        told = {r.get("CSeq"): r for _, r in self.requests if r.method == "NOTIFY"}
+        return [
+            (r.body.decode().strip(), r.get("Subscription-State").partition(";")[0]) for r in told.values()
+        ]
+
+    async def transferred(self, code: int = 200, phrase: str = "OK") -> Message:
+        """Tell what became of the call that a REFER asked for; returns the response to the NOTIFY."""
+        headers = [
+            ("Event", "refer"),
+            ("Subscription-State", "terminated;reason=noresource"),
+            ("Content-Type", "message/sipfrag;version=2.0"),
+        ]
+        return await self.ask("NOTIFY", headers, f"SIP/2.0 {code} {phrase}\r\n".encode())
 
     async def reinvite(self, body: bytes) -> Message:
         """Change the media; acknowledges, and sends audio where the answer says."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import email.utils
 
 import pytest
+from dialing import CALLEE, CALLER, PATIENT, answers, bridged, client, sip, talk
 from sipcall import Call
 from sound import tones
-from test_ac_dial import CALLEE, CALLER, PATIENT, answers, bridged, client, sip, talk
 from waiting import now, pause, stays, together
 from webapp import Reply, Seen, document
 from world import World, case, dial

@@ -190,3 +190,9 @@ def test_other_nouns_beside_a_conference_are_ignored():
 
     assert [spec.name for spec in conferences.joined] == ["r"]
     assert not any(line.startswith("calls") for line in done.lines())
+
+
+def test_a_conference_that_is_over_at_once_does_not_defeat_the_guard_against_loops():
+    done, _ = enter(attributes=f'action="{DOCUMENT_URL}"', rooms={"r": Room(ends=0)})
+
+    assert done.reason == "Too_many_document_switches"

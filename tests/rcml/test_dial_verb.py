@@ -242,8 +242,9 @@ def test_the_dialer_is_closed_after_each_dial():
     assert dial("1", after="<Dial>2</Dial>").dialer.closed == 2
 
 
-def test_a_dial_that_fails_at_once_again_and_again_is_stopped():
-    done = Dialed(f'<Dial action="{DOCUMENT_URL}">1</Dial>', callees={"1": UNREACHABLE})
+@pytest.mark.parametrize("callee", [UNREACHABLE, Callee(answers=0, talks=0), Callee(answers=0, code=486)])
+def test_a_dial_that_is_over_at_once_again_and_again_is_stopped(callee):
+    done = Dialed(f'<Dial action="{DOCUMENT_URL}">1</Dial>', callees={"1": callee})
 
     assert (done.outcome.kind, done.reason) == (OutcomeKind.FAILED, "Too_many_document_switches")
 

@@ -456,7 +456,7 @@ class _Suspend:
             "<Dial dialMusic='a.wav' record='record-from-ringing'>1</Dial>",
             ["playback", "dial-timeout", "recording"],
         ),
-        ("<Dial><Conference>r</Conference></Dial>", ["conference-limit"]),
+        ("<Dial><Conference>r</Conference></Dial>", ["conference-limit", "conference-stayed"]),
     ],
 )
 def test_breaking_off_stops_what_is_heard_and_recorded(verb, stopped):

@@ -344,6 +344,13 @@ class Call:
             self.watcher.branch_answered(self)
 
     @property
+    def ring_seconds(self) -> int:
+        """From its creation to its answer or end, or until now."""
+        if self.row.ring_duration is not None:
+            return self.row.ring_duration
+        return round(self._context.reactor.seconds() - self._created)
+
+    @property
     def talk_seconds(self) -> int:
         """From its answer until now, or to its end; 0 when never answered."""
         if self.row.duration is not None:
@@ -364,14 +371,11 @@ class Call:
         answered = self._answered_at is not None
         status = final_status(answered=answered, code=report.code, lost=report.lost, wanted=wanted)
         seconds = context.reactor.seconds() - self._answered_at if self._answered_at is not None else 0.0
-        ring = self.row.ring_duration
-        if ring is None:
-            ring = round(context.reactor.seconds() - self._created)
         cause = report.cause or report.phrase
         self.save(
             end_time=context.wall(),
             duration=math.floor(seconds + 0.5) if answered else 0,
-            ring_duration=ring,
+            ring_duration=self.ring_seconds,
             cause=cause[:200] or None,
             sip_code=report.code or None,
             **media_columns(report.stats),

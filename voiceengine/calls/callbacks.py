@@ -9,6 +9,7 @@ from __future__ import annotations
 import email.utils
 from collections import deque
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -163,7 +164,7 @@ def progress_parameters(
         pairs.append(("CallDuration", str(duration or 0)))
         pairs += recording
     pairs += [
-        ("Timestamp", email.utils.formatdate(at)),
+        ("Timestamp", rfc2822(at)),
         ("CallbackSource", "call-progress-events"),
         ("SequenceNumber", str(EVENTS.index(event))),
         ("ApiVersion", info.api_version),
@@ -186,4 +187,4 @@ def is_outbound(info: CallInfo) -> bool:
 
 def rfc2822(at: float) -> str:
     """A Timestamp parameter."""
-    return email.utils.formatdate(at)
+    return email.utils.format_datetime(datetime.fromtimestamp(at, UTC))

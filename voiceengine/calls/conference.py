@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-REASON_ENDED = 'RESTCOMM;cause=1101;text="conference ended"'
-
 
 @attrs.define(eq=False)
 class _Membership:
@@ -42,6 +40,8 @@ class _Membership:
     playing: str = ""
     """What is played on the leg without a document."""
     document: SideRun | None = None
+    hold_asked: bool = False
+    """A program put it on hold, whatever its phone does."""
     hold_url: str | None = None
     hold_method: str = "POST"
 
@@ -154,7 +154,9 @@ class Conference:
 
     def holds(self, call: Call) -> None:
         """The leg was put on hold, or taken off."""
-        self.hold(call, call.leg.on_hold or call.leg.held)
+        found = self._members.get(call.sid)
+        if found is not None:
+            self._hold(found)
 
     def hold(self, call: Call, held: bool, url: str | None = None, method: str = "POST") -> None:
         """Put a participant on hold in the room, or take it off."""
@@ -163,8 +165,14 @@ class Conference:
             return
         if url != found.hold_url and held:
             self._silence(found)  # begin anew with the other music
-        found.hold_url, found.hold_method = url, method
-        self._carry_out(self.room.hold(call.sid, held))
+        found.hold_asked, found.hold_url, found.hold_method = held, url, method
+        self._hold(found)
+
+    def _hold(self, found: _Membership) -> None:
+        leg = found.call.leg
+        held = found.hold_asked or leg.on_hold or leg.held
+        self._carry_out(self.room.hold(found.call.sid, held))
+        self._apply()  # other music for one who was on hold before
 
     def mute(self, call: Call, muted: bool) -> None:
         """Let a participant be heard no more, or again."""

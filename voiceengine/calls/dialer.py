@@ -225,7 +225,7 @@ class CallDialer:
             branch=branch,
             call_sid=row.sid,
             status=found.call.status,
-            ring_seconds=row.ring_duration or 0,
+            ring_seconds=found.call.ring_seconds,
             talk_seconds=found.call.talk_seconds,
             sip=sip,
             sip_call_id=(row.sip_call_id or "") if sip else "",

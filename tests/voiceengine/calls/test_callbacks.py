@@ -185,7 +185,7 @@ def test_the_parameters_of_each_event() -> None:
         "Direction": "outbound-api",
         "CallerName": "Alice",
         "ForwardedFrom": "+1999",
-        "Timestamp": "Tue, 14 Nov 2023 22:13:20 -0000",
+        "Timestamp": "Tue, 14 Nov 2023 22:13:20 +0000",
         "CallbackSource": "call-progress-events",
         "ApiVersion": "2012-04-24",
         "CallTimestamp": "2026-01-02T03:04:05.678Z",

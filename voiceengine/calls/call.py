@@ -348,7 +348,7 @@ class Call:
         """From its creation to its answer or end, or until now."""
         if self.row.ring_duration is not None:
             return self.row.ring_duration
-        return round(self._context.reactor.seconds() - self._created)
+        return int(self._context.reactor.seconds() - self._created + 0.5)
 
     @property
     def talk_seconds(self) -> int:

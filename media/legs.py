@@ -41,6 +41,10 @@ class LegListener(Protocol):
         """A recording ended."""
         ...
 
+    def leg_speaks(self, speaks: bool) -> None:
+        """The party began to speak, or ended; only after `MediaLeg.watch_speech`."""
+        ...
+
     def leg_reinvited(self, held: bool, code: int) -> None:
         """A hold (or its end) was asked of the party: final code, 0 when there was none."""
         ...
@@ -210,6 +214,10 @@ class MediaLeg:
     def mute(self, muted: bool) -> None:
         """Silence what the party says."""
         self._send(protocol.Mute, muted=muted)
+
+    def watch_speech(self, wanted: bool) -> None:
+        """Tell the listener when the party speaks, or tell it no more."""
+        self._send(protocol.WatchSpeech, wanted=wanted)
 
     def hold(self, held: bool) -> None:
         """Put the party on hold, or take it off; the listener is told the outcome."""

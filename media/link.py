@@ -29,6 +29,8 @@ class WorkerEvents(Protocol):
 
     def recording_done(self, key: bytes, report: Any) -> None: ...  # noqa: D102
 
+    def speaking(self, key: bytes, speaks: bool) -> None: ...  # noqa: D102
+
     def reinvited(self, key: bytes, held: bool, code: int) -> None: ...  # noqa: D102
 
     def referred(self, key: bytes, code: int, notify_code: int, final: bool) -> None: ...  # noqa: D102
@@ -95,6 +97,10 @@ class WorkerLink(Channel):
     @handles(protocol.RecordingDone)
     def _recording_done(self, key: bytes, recording: bytes, **rest: Any) -> None:
         self._events.recording_done(key, RecordingReport(recording=recording.decode(), **rest))
+
+    @handles(protocol.Speaking)
+    def _speaking(self, key: bytes, speaks: bool) -> None:
+        self._events.speaking(key, speaks)
 
     @handles(protocol.Reinvited)
     def _reinvited(self, key: bytes, held: bool, code: int) -> None:

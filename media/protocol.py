@@ -195,6 +195,12 @@ class Mute(_OneWay):
     arguments = [(b"key", amp.String()), (b"muted", amp.Boolean())]
 
 
+class WatchSpeech(_OneWay):
+    """Tell by `Speaking` when the party begins and ends to speak, or tell it no more."""
+
+    arguments = [(b"key", amp.String()), (b"wanted", amp.Boolean())]
+
+
 class Hold(_OneWay):
     """Re-INVITE: put the party on hold (sendonly) or take it off (sendrecv); `Reinvited` follows."""
 
@@ -376,6 +382,12 @@ class CommandFailed(_OneWay):
     """A command could not be carried out; for logs."""
 
     arguments = [(b"key", amp.String()), (b"command", amp.Unicode()), (b"error", amp.Unicode())]
+
+
+class Speaking(_OneWay):
+    """The party began to speak, or has been silent for a second."""
+
+    arguments = [(b"key", amp.String()), (b"speaks", amp.Boolean())]
 
 
 class Reinvited(_OneWay):

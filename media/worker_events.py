@@ -66,6 +66,10 @@ class Events:
         if listener := self._listener(key):
             listener.leg_recording_done(report)
 
+    def speaking(self, key: bytes, speaks: bool) -> None:  # noqa: D102
+        if listener := self._listener(key):
+            listener.leg_speaks(speaks)
+
     def reinvited(self, key: bytes, held: bool, code: int) -> None:  # noqa: D102
         if listener := self._listener(key):
             listener.leg_reinvited(held, code)

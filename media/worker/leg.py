@@ -16,6 +16,7 @@ from media.worker.pjcall import PjCall, Transaction, headers_in, message_of
 from media.worker.playback import DigitSender, Playback
 from media.worker.recording import Recording
 from media.worker.signalling import Holder, Referrer
+from media.worker.speaking import SpeechWatch
 from media.worker.stats import Stats
 
 ACK_SECONDS = 5.0
@@ -43,6 +44,7 @@ class Leg:
         self.heard: dict[int, Any] = {}
         """What the party hears: players, and whoever speaks in its room."""
         self.holder = Holder(self)
+        self.speech = SpeechWatch(self)
         self.referrer = Referrer(self)
         self.stats = Stats()
         self._detector: DetectorPort | None = None
@@ -156,6 +158,7 @@ class Leg:
         self.ended = True
         self._end_after_ack()
         self.holder.cancel()
+        self.speech.stop()
         call, self.call = self.call, None
         self._release_media()
         cause = next((value for name, value in headers if name.lower() == "reason"), "")

@@ -302,6 +302,11 @@ class Worker(Channel):
         if leg := self._legs.get(key):
             self._guarded(leg.mute, muted)
 
+    @handles(protocol.WatchSpeech)
+    def _watch_speech(self, key: bytes, wanted: bool) -> None:
+        if leg := self._legs.get(key):
+            self._guarded(leg.speech.watch, wanted)
+
     @handles(protocol.Hold)
     def _hold(self, key: bytes, held: bool) -> None:
         if leg := self._legs.get(key):

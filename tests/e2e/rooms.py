@@ -91,7 +91,9 @@ class Member:
             return None
         return {voice for voice, strength in zip(voices, found, strict=True) if strength >= HEARD}
 
-    async def heard_tone(self, frequency: float, seconds: float = 0.2, *, since: float, within: float = 6.0) -> None:
+    async def heard_tone(
+        self, frequency: float, seconds: float = 0.2, *, since: float, within: float = 6.0
+    ) -> None:
         """Wait until a tone was heard since a moment."""
 
         def heard() -> bool:
@@ -118,7 +120,9 @@ class Member:
         await settles(playing, 0.0, within, f"{self} hears music")
 
 
-async def settles(condition: Callable[[], bool], seconds: float, within: float, what: str | Callable[[], str]) -> None:
+async def settles(
+    condition: Callable[[], bool], seconds: float, within: float, what: str | Callable[[], str]
+) -> None:
     """Wait until something is true, and stays so for a while."""
     deadline = now() + within
     since: float | None = None
@@ -171,7 +175,13 @@ class Room:
         return f"<Dial {dial}><Conference {conference}>{self.name}</Conference></Dial>"
 
     async def member(
-        self, conference: str = "", dial: str = "", after: str = "", *, speaks: bool = True, inside: bool = True
+        self,
+        conference: str = "",
+        dial: str = "",
+        after: str = "",
+        *,
+        speaks: bool = True,
+        inside: bool = True,
     ) -> Member:
         """Somebody calls and enters.
 
@@ -194,7 +204,9 @@ class Room:
             await self.has(member)
         return member
 
-    async def everybody(self, count: int, conference: str = "", dial: str = "", after: str = "") -> list[Member]:
+    async def everybody(
+        self, count: int, conference: str = "", dial: str = "", after: str = ""
+    ) -> list[Member]:
         """So many enter, one after the other."""
         return [await self.member(conference, dial, after) for _ in range(count)]
 
@@ -246,7 +258,9 @@ class Room:
 
     async def change(self, member: Member, **form: str) -> dict[str, Any]:
         """Change a participant."""
-        reply = await self.world.rest.post(f"Conferences/{await self.sid()}/Participants/{member.sid}.json", **form)
+        reply = await self.world.rest.post(
+            f"Conferences/{await self.sid()}/Participants/{member.sid}.json", **form
+        )
         assert reply.status == 200, reply.body
         found: dict[str, Any] = reply.json
         return found

@@ -134,15 +134,17 @@ async def test_when_the_mixer_dies_the_conference_goes_on(world: World) -> None:
 
 
 @ensureDeferred
-async def test_when_the_mixer_dies_what_was_recorded_is_kept_and_a_new_recording_can_begin(world: World) -> None:
+async def test_when_the_mixer_dies_what_was_recorded_is_kept_and_a_new_recording_can_begin(
+    world: World,
+) -> None:
     engine, room = world.engine, Room(world)
     members = [await room.member() for _ in range(2)]
     sid = await room.sid()
 
     async def rows() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = (
-            await world.rest.get("Recordings.json", ConferenceSid=sid)
-        ).json["recordings"]
+        found: list[dict[str, Any]] = (await world.rest.get("Recordings.json", ConferenceSid=sid)).json[
+            "recordings"
+        ]
         return found
 
     assert (await world.rest.post(f"Conferences/{sid}.json", Record="true")).status == 200
@@ -182,7 +184,9 @@ async def test_when_the_zygote_dies_the_conference_goes_on(world: World) -> None
 
 
 @ensureDeferred
-async def test_forty_members_on_ten_workers_all_hear_the_speaker_and_leave_nothing_behind(world: World) -> None:
+async def test_forty_members_on_ten_workers_all_hear_the_speaker_and_leave_nothing_behind(
+    world: World,
+) -> None:
     engine, room = world.engine, Room(world)
     number = await world.number(room.verb('beep="false"'))
     members: list[Member] = []
@@ -205,7 +209,9 @@ async def test_forty_members_on_ten_workers_all_hear_the_speaker_and_leave_nothi
             lambda f=frequency, s=speaker: all_but(members, s, f),  # type: ignore[misc]
             0.4,
             25.0,
-            lambda f=frequency: f"all hear {f} Hz: {[round(strengths(latest(m.call), [f])[0]) for m in members]}",  # type: ignore[misc]
+            lambda f=frequency: (
+                f"all hear {f} Hz: {[round(strengths(latest(m.call), [f])[0]) for m in members]}"
+            ),  # type: ignore[misc]
         )
         assert other.call.live
         speaker.hush()

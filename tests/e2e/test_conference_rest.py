@@ -99,7 +99,9 @@ async def test_rest66_mute_is_silence_and_unmute_restores(world: World) -> None:
         (name,) = form
         assert (await room.change(second, **form))["muted"] is True
         await hear({first: [third], second: [first, third], third: [first]})
-        assert (await gets(world, f"Conferences/{await room.sid()}/Participants/{second.sid}.json"))["muted"] is True
+        assert (await gets(world, f"Conferences/{await room.sid()}/Participants/{second.sid}.json"))[
+            "muted"
+        ] is True
         assert (await room.change(second, **{name: "false"}))["muted"] is False
         await all_hear_all(members)
 
@@ -204,7 +206,9 @@ async def test_one_who_waits_may_be_held_and_waits_again(world: World) -> None:
 
 
 @case
-async def test_one_who_is_held_by_a_program_stays_so_when_the_phone_holds_and_comes_back(world: World) -> None:
+async def test_one_who_is_held_by_a_program_stays_so_when_the_phone_holds_and_comes_back(
+    world: World,
+) -> None:
     room = Room(world)
     first, second = await room.everybody(2)
     await all_hear_all([first, second])
@@ -409,7 +413,7 @@ async def test_a_room_is_recorded_from_one_request_to_another(world: World) -> N
 
     (row,) = await eventually(rows, len, 5.0, "the recording")
     samples = read_wav((await world.rest.fetch(f"{world.rest.base}/Recordings/{row['sid']}.wav")).body)
-    assert 1.5 < len(samples) / 8000
+    assert len(samples) / 8000 > 1.5
     assert abs(float(row["duration"]) - len(samples) / 8000) < 0.1
     assert voices_of(samples) == {members[0].voice, members[1].voice}, "who is muted is not recorded"
     assert [one["sid"] for one in await gets(world, f"Conferences/{sid}/Recordings.json")] == [row["sid"]]
@@ -463,7 +467,11 @@ async def test_one_who_is_called_in_may_be_muted_and_come_without_a_tone(world: 
     begun = now()
     reply = await world.rest.post(
         f"Conferences/{await room.sid()}/Participants.json",
-        **{"From": "+1", "To": phone.uri, "Muted": "true", "Beep": "false", "StartConferenceOnEnter": "false"},
+        From="+1",
+        To=phone.uri,
+        Muted="true",
+        Beep="false",
+        StartConferenceOnEnter="false",
     )
     row = reply.json
     assert (row["muted"], row["start_conference_on_enter"]) == (True, False)
@@ -484,7 +492,9 @@ async def test_one_who_is_called_and_refuses_is_no_participant(world: World) -> 
     room = Room(world)
     first = await room.member(speaks=False)
     phone = await world.phone("bobbusy")
-    reply = await world.rest.post(f"Conferences/{await room.sid()}/Participants.json", From="+1", To=phone.uri)
+    reply = await world.rest.post(
+        f"Conferences/{await room.sid()}/Participants.json", From="+1", To=phone.uri
+    )
     call = await phone.offered()
     call.refuse(486)
     assert (await world.rest.ended(reply.json["sid"]))["status"] == "busy"
@@ -519,7 +529,9 @@ async def test_what_does_not_exist_is_404_and_what_says_nothing_is_400(world: Wo
     assert await refused(world, f"{base}/Participants/{nobody}.json", Mute="true") == 404
     assert (await world.rest.get(f"{base}/Participants/{nobody}.json")).status == 404
     assert (await world.rest.get(f"Conferences/CF{'0' * 32}.json")).status == 404
-    assert await refused(world, f"Conferences/CF{'0' * 32}/Participants/{member.sid}.json", Mute="true") == 404
+    assert (
+        await refused(world, f"Conferences/CF{'0' * 32}/Participants/{member.sid}.json", Mute="true") == 404
+    )
     assert await refused(world, f"{base}.json") == 400
     assert await refused(world, f"{base}.json", Status="running") == 400
     assert await refused(world, f"{base}/Participants/{member.sid}.json") == 400

@@ -111,7 +111,9 @@ async def test_ac61_those_who_wait_hear_music_until_a_moderator_comes_and_the_mu
 
 
 @case
-async def test_ac62_when_the_one_who_ends_it_leaves_the_others_go_on_with_their_documents(world: World) -> None:
+async def test_ac62_when_the_one_who_ends_it_leaves_the_others_go_on_with_their_documents(
+    world: World,
+) -> None:
     room = Room(world)
     moderator = await room.member('endConferenceOnExit="true"', speaks=False)
     going_on = await room.member(after=world.play(1300, 0.5), speaks=False)
@@ -159,7 +161,9 @@ async def test_ac63_one_who_finds_the_room_full_goes_on_with_the_document(world:
 @case
 async def test_a_wait_file_is_played_again_and_again_until_the_moderator_comes(world: World) -> None:
     room = Room(world)
-    guest = await room.member(f'startConferenceOnEnter="false" waitUrl="{world.tone(1900, 0.6)}"', speaks=False)
+    guest = await room.member(
+        f'startConferenceOnEnter="false" waitUrl="{world.tone(1900, 0.6)}"', speaks=False
+    )
     await guest.heard_tone(1900, 2.0, since=0.0)
     moderator = await room.member()
     await hear({guest: [moderator], moderator: []})
@@ -233,7 +237,9 @@ async def test_a_wait_document_that_cannot_be_had_is_silence_and_the_guest_stays
 async def test_a_wait_url_that_is_none_is_error_13233_and_the_end(world: World) -> None:
     room = Room(world)
     guest = await room.member(
-        'startConferenceOnEnter="false" waitUrl="ftp://127.0.0.1/x.wav"', after=world.play(1300, 0.4), inside=False
+        'startConferenceOnEnter="false" waitUrl="ftp://127.0.0.1/x.wav"',
+        after=world.play(1300, 0.4),
+        inside=False,
     )
     await guest.call.over(within=6)
     assert tones(guest.call.heard()) == []
@@ -401,7 +407,9 @@ async def test_the_name_may_be_an_attribute_and_counts_with_its_letters(world: W
     first = await room.member(inside=False)
     room.name = plain
     await room.has(first)
-    number = await world.number('<Dial><Conference name="' + plain.replace("&", "&amp;").replace("<", "&lt;") + '"/></Dial>')
+    number = await world.number(
+        '<Dial><Conference name="' + plain.replace("&", "&amp;").replace("<", "&lt;") + '"/></Dial>'
+    )
     call = await world.answered(number)
     second = Member(call, (await call.answered()).get("X-RestComm-CallSid"), VOICES[1])
     room.members.append(second)
@@ -601,5 +609,7 @@ async def test_what_is_played_before_and_after_is_heard_by_the_one_caller_only(w
     number = await world.number(f"<Play>{url}</Play>{inside}<Play>{url}</Play>", name="visitor")
     call = await world.answered(number)
     await call.over(within=8)
-    assert sum(t.seconds for t in tones(call.heard()) if abs(t.frequency - 2300) < 30) == pytest.approx(1.2, abs=0.2)
+    assert sum(t.seconds for t in tones(call.heard()) if abs(t.frequency - 2300) < 30) == pytest.approx(
+        1.2, abs=0.2
+    )
     assert tones(staying.call.heard()) == []

@@ -7,7 +7,7 @@ import wave
 
 import numpy as np
 import pytest
-from dialing import CALLEE, CALLER, PATIENT, bridged, hears_music, put_on_hold, sip, talk
+from dialing import CALLEE, CALLER, PATIENT, answers, bridged, client, hears_music, put_on_hold, sip, talk
 from sipcall import AUDIBLE, FAINT, strength
 from siptext import offer
 from sound import RATE, Samples, sounding, tones

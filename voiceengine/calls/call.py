@@ -71,8 +71,11 @@ class CallWatcher(Protocol):
         """It is over; its record is complete."""
         ...
 
-    def branch_taken(self, call: Call) -> None:
-        """It goes its own way from now on (transfer, live modification)."""
+    def branch_taken(self, call: Call, *, quietly: bool = False) -> None:
+        """It goes its own way from now on (transfer, live modification).
+
+        `quietly`: the document that dialed it must not go on: it is about to be stopped, or its call ended.
+        """
         ...
 
 
@@ -85,6 +88,10 @@ class Joined(Protocol):
 
     def mute(self, call: Call, muted: bool) -> None:
         """The call shall not be heard, or be heard again."""
+        ...
+
+    def speaks(self, call: Call, speaks: bool) -> None:
+        """The party of the call began to speak, or ended."""
         ...
 
 
@@ -295,6 +302,11 @@ class Call:
         self.records.journal("hold", by_us=self.leg.on_hold, by_party=self.leg.held)
         if self.joined is not None:
             self.joined.holds(self)
+
+    def leg_speaks(self, speaks: bool) -> None:
+        """The party began to speak, or ended."""
+        if self.joined is not None:
+            self.joined.speaks(self, speaks)
 
     def leg_refers(self, target: str, result: ReferResult) -> None:
         """The party was asked to call somebody else: keep a record of it."""

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+_KINDS = {"unmute": "mute", "unhold": "hold", "speech-start": "speaker", "speech-stop": "speaker"}
+"""Events of the room -> the name by which `statusCallbackEvent` asks for them."""
+
 
 @attrs.define(eq=False)
 class _Membership:
@@ -122,6 +125,8 @@ class Conference:
         effects = self.room.join(member)
         if spec.muted and not call.row.muted:
             call.mute(True)
+        if self._tells_speakers:
+            call.leg.watch_speech(True)
         self._carry_out(effects)
 
     def leave(self, call: Call) -> None:
@@ -136,9 +141,15 @@ class Conference:
         if media is not None:
             self._bridge.remove(media)
         call.records.journal("conference_left", conference=self.sid)
+        if self._tells_speakers:
+            call.leg.watch_speech(False)
         if found.spec.muted and not call.leg.ended:
             call.mute(False)
         self._carry_out(self.room.leave(call.sid))
+
+    @property
+    def _tells_speakers(self) -> bool:
+        return self._callback is not None and "speaker" in self._callback.events
 
     def remove(self, call: Call, end: ConferenceEnd) -> None:
         """Take a call out whose document then goes on."""
@@ -177,6 +188,11 @@ class Conference:
     def mute(self, call: Call, muted: bool) -> None:
         """Let a participant be heard no more, or again."""
         self._carry_out(self.room.mute(call.sid, muted))
+
+    def speaks(self, call: Call, speaks: bool) -> None:
+        """A participant began to speak, or ended."""
+        if call.sid in self._members and self.room.part(call.sid).speak:
+            self._tell("speech-start" if speaks else "speech-stop", call.sid)
 
     def end_on_exit(self, call: Call, value: bool) -> None:
         """Say whether the room ends when this participant leaves."""
@@ -310,7 +326,7 @@ class Conference:
 
     def _tell(self, event: str, name: str) -> None:
         callback = self._callback
-        known = {"unmute": "mute", "unhold": "hold"}.get(event, event)
+        known = _KINDS.get(event, event)
         if callback is None or (callback.events and known not in callback.events):
             return
         info = [

@@ -204,7 +204,7 @@ class CallDialer:
     def end(self, branch: BranchId, reason: str = "") -> None:
         """End a dialed leg."""
         found = self._branches.get(branch)
-        if found is not None and not found.call.leg.ended:
+        if found is not None and not found.gone and not found.call.leg.ended:
             if found.call.leg.unattached:
                 found.call.give_up(CallStatus.CANCELED, reason or "dial ended")
             else:
@@ -213,7 +213,7 @@ class CallDialer:
     def cancel(self, branch: BranchId, status: CallStatus) -> None:
         """CANCEL a ringing leg."""
         found = self._branches.get(branch)
-        if found is not None and not found.call.leg.ended:
+        if found is not None and not found.gone and not found.call.leg.ended:
             found.call.give_up(status, "not answered" if status is CallStatus.NO_ANSWER else "canceled")
 
     def info(self, branch: BranchId) -> BranchInfo:
@@ -236,11 +236,9 @@ class CallDialer:
     def close(self) -> None:
         """The Dial is over."""
         for branch, found in list(self._branches.items()):
-            live = not found.gone
-            found.gone = True
             self._split(found)
-            if live:
-                self.end(branch)
+            self.end(branch)
+            found.gone = True
 
     # -------------------------------------------------------------- what the legs tell
 
@@ -277,15 +275,16 @@ class CallDialer:
             self._tell(branch, BranchEnded(self.info(BranchId(call.sid))))
             branch.gone = True
 
-    def branch_taken(self, call: Call) -> None:
-        """Let a dialed leg go its own way; the Dial is told that it moved."""
+    def branch_taken(self, call: Call, *, quietly: bool = False) -> None:
+        """Let a dialed leg go its own way; the Dial is told that it moved, unless its own end is near."""
         branch = self._of(call)
         if branch is None or branch.gone:
             return
+        branch.gone = True  # the Dial goes on at once, and must not end this leg
         self._split(branch)
         call.watcher = None
-        self._tell(branch, BranchMoved(self.info(BranchId(call.sid))))
-        branch.gone = True
+        if not quietly:
+            self._call.leg.post(BranchMoved(self.info(BranchId(call.sid))))
 
 
 async def _send_digits(call: Call, digits: str) -> None:

@@ -298,6 +298,11 @@ class CallLeg:
         if self._media is not None:
             self._media.stop_playback(playback)
 
+    def watch_speech(self, wanted: bool) -> None:
+        """Tell the call when the party speaks."""
+        if self._media is not None:
+            self._media.watch_speech(wanted)
+
     def mute(self, muted: bool) -> None:
         """Silence what the party says."""
         if self._media is not None:
@@ -447,6 +452,10 @@ class CallLeg:
     def leg_recording_done(self, report: RecordingReport) -> None:
         """A recording ended."""
         self.recordings.done(report.recording, report)
+
+    def leg_speaks(self, speaks: bool) -> None:
+        """The party began to speak, or ended."""
+        self._owner.leg_speaks(speaks)
 
     def leg_reinvited(self, held: bool, code: int) -> None:
         """A hold (or its end) was answered."""

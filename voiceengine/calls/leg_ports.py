@@ -61,6 +61,10 @@ class LegOwner(RecordingOwner, Protocol):
         """An outbound leg that is not answered yet sends audio."""
         ...
 
+    def leg_speaks(self, speaks: bool) -> None:
+        """The party began to speak, or ended."""
+        ...
+
     def leg_holds(self) -> None:
         """The leg was put on hold, or taken off, by us or by its party."""
         ...

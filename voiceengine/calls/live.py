@@ -122,9 +122,9 @@ class LiveControl:
         peer = call.joined.other(call) if isinstance(call.joined, Pair) else None
         dialed = call.watcher is not None
         if dialed or move:
-            take_out(call)
+            # a document on the other one stops, or its call ends: it may not go on in between
+            take_out(call, quietly=peer is not None)
         if peer is not None and move:
-            take_out(peer)
             await peer.switch(source)
         elif peer is not None and dialed:
             peer.leg.end('RESTCOMM;cause=1101;text="connected leg was redirected"')
@@ -303,14 +303,14 @@ def in_progress(call: Call) -> None:
         )
 
 
-def take_out(call: Call) -> None:
-    """Take a call out of whatever joins it with another; a Dial that made it is told."""
+def take_out(call: Call, *, quietly: bool = False) -> None:
+    """Take a call out of whatever joins it with another; a Dial that made it is told, unless `quietly`."""
     if call.watcher is not None:
-        call.watcher.branch_taken(call)
+        call.watcher.branch_taken(call, quietly=quietly)
     if isinstance(call.joined, Pair):
         other = call.joined.other(call)
         if other.watcher is not None:
-            other.watcher.branch_taken(other)
+            other.watcher.branch_taken(other, quietly=quietly)
         if isinstance(call.joined, Pair):
             call.joined.split()
 

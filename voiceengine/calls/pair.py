@@ -61,6 +61,9 @@ class Pair:
     def mute(self, call: Call, muted: bool) -> None:
         """Nothing is to be done here: the leg itself is silenced."""
 
+    def speaks(self, call: Call, speaks: bool) -> None:
+        """Nobody asks who of two speaks."""
+
     def _apply(self) -> None:
         if self._over:
             return

@@ -68,7 +68,7 @@ class Transfers:
         request.accept()
         for transferor in (call, second):
             transferor.records.journal("transferred", party=one.sid, to=two.sid)
-            take_out(transferor)
+            take_out(transferor, quietly=True)
         Union(self._context, one, two).join()
         request.notify(200, "OK", final=True)
         for transferor in (call, second):
@@ -84,7 +84,7 @@ class Transfers:
         request.accept()
         party = pair.other(call)
         call.records.journal("transferred", party=party.sid, to=str(request.target))
-        take_out(call)
+        take_out(call, quietly=True)
         request.notify(200, "OK", final=True)
         call.leg.end(TRANSFERRED)
         switched = Deferred.fromCoroutine(party.switch(source))
@@ -163,7 +163,7 @@ class Union:
             other.watcher = None
             other.leg.end()
 
-    def branch_taken(self, call: Call) -> None:
+    def branch_taken(self, call: Call, *, quietly: bool = False) -> None:
         """One goes its own way; the other is left alone."""
         self._pair.split()
         for one in (self._pair.first, self._pair.second):

@@ -76,6 +76,9 @@ class Owner:
     def leg_holds(self) -> None:
         self.log.append("holds")
 
+    def leg_speaks(self, speaks: bool) -> None:
+        self.log.append(("speaks", speaks))
+
     def leg_refers(self, target: str, result: ReferResult) -> None:
         self.log.append(("refers", target, result))
 

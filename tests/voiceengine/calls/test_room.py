@@ -181,7 +181,9 @@ END = [Told("end"), Completed()]
             PRESENT,
             id="without a beep",
         ),
-        pytest.param([moderator("m")], joins(guest("a", beep=False)), [Told("join", "a")], PRESENT, id="silent"),
+        pytest.param(
+            [moderator("m")], joins(guest("a", beep=False)), [Told("join", "a")], PRESENT, id="silent"
+        ),
         pytest.param(
             [moderator("m"), guest("a")],
             leaves("a"),
@@ -204,9 +206,15 @@ END = [Told("end"), Completed()]
             id="the conference goes on without its moderator",
         ),
         pytest.param(
-            [guest("a"), guest("b")], leaves("a"), [Told("leave", "a")], ABSENT, id="those who wait hear no tone"
+            [guest("a"), guest("b")],
+            leaves("a"),
+            [Told("leave", "a")],
+            ABSENT,
+            id="those who wait hear no tone",
         ),
-        pytest.param([guest("a")], leaves("a"), [Told("leave", "a"), *END], COMPLETED, id="the last one goes"),
+        pytest.param(
+            [guest("a")], leaves("a"), [Told("leave", "a"), *END], COMPLETED, id="the last one goes"
+        ),
         pytest.param(
             [moderator("m", end_on_exit=True), guest("a"), guest("b")],
             leaves("m"),

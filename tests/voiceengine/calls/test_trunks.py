@@ -64,9 +64,7 @@ def test_what_is_no_phone_number_cannot_be_normalized(dialed: str) -> None:
     assert number_for(dialed, True, "as-dialed") is None
 
 
-@given(
-    st.text(max_size=20), st.booleans(), st.sampled_from(["as-dialed", "e164", "digits", "national"])
-)
+@given(st.text(max_size=20), st.booleans(), st.sampled_from(["as-dialed", "e164", "digits", "national"]))
 def test_whatever_is_dialed_the_form_is_kept_and_nothing_raises(
     dialed: str, normalize: bool, form: str
 ) -> None:

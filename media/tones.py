@@ -44,7 +44,7 @@ class Assets:
     music: Path
     """Hold music, about 26 s, loops without a seam."""
     alert: Path
-    """Two short rising notes, 0.5 s: somebody joined."""
+    """Two short rising notes, 0.5 s: somebody left a conference."""
 
 
 def ensure_assets(folder: Path) -> Assets:

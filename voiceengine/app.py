@@ -239,7 +239,6 @@ class Engine:
                 answer_on_bridge=settings.calls.answer_on_bridge,
                 ringing=Prompt(source=str(assets.ringing), seconds=RINGING_SECONDS, label="ringing"),
             ),
-            own_hosts=frozenset(hosts),
         )
         self._tables = StoreTables(
             self.store,
@@ -248,7 +247,7 @@ class Engine:
             organization_sid=ORGANIZATION_SID,
             own_hosts=hosts,
             wildcard=self._wildcard(),
-            outbound_proxy=bool(settings.sip.outbound_proxy.uri),
+            settings=settings.sip,
         )
         self.manager = CallManager(self._context, Router(self._tables))
 

@@ -42,7 +42,7 @@ SIP_EVENTS: Mapping[str, str] = {
 
 LABELS: Mapping[tuple[str, str], list[str]] = {
     ("calls", "state"): list(STATES),
-    ("calls_started", "direction"): [Direction.INBOUND.value, Direction.OUTBOUND_API.value],
+    ("calls_started", "direction"): [direction.value for direction in Direction],
     ("calls_ended", "status"): [status.value for status in CallStatus if status.terminal],
     ("fetch_seconds", "result"): ["ok", "timeout", "cancelled", *(f.value for f in FetchFailure)],
     ("sip_events", "event"): list(SIP_EVENTS),

@@ -50,6 +50,7 @@ class Leg:
         self._detector: DetectorPort | None = None
         self.settling = 0
         """Recordings that ended, but whose file is not complete yet."""
+        self._answer_headers: list[list[str]] = []
         self._asked_to_end = False
         self._accepted = False
         self._gave_up = False
@@ -143,18 +144,28 @@ class Leg:
         if state == pj.PJSIP_INV_STATE_EARLY and self.outbound and code != self.early_code:
             self.early_code = code
             self.host.emit(protocol.Progress, key=self.key, code=code, phrase=phrase, headers=[])
+        elif state == pj.PJSIP_INV_STATE_CONNECTING and self.outbound:
+            self._answer_headers = headers_in(message_of(prm))  # confirmed it is by our own ACK
         elif state == pj.PJSIP_INV_STATE_CONFIRMED and not self.confirmed:
             self.confirmed = True
             if self.outbound:
-                headers = headers_in(message_of(prm))
+                headers = self._answer_headers
                 self.host.emit(protocol.Progress, key=self.key, code=200, phrase=phrase, headers=headers)
-            if self._after_ack is not None:
-                # not inside pjsip's own callback
-                self.host.reactor.callLater(0, self._end_after_ack)
+            # not inside pjsip's own callback
+            self.host.reactor.callLater(0, self._after_confirmation)
         elif state == pj.PJSIP_INV_STATE_DISCONNECTED:
             self._disconnected(code, phrase, headers_in(message_of(prm)))
 
+    def _after_confirmation(self) -> None:
+        """Do what had to wait for the ACK."""
+        if self._after_ack is not None:
+            self._end_after_ack()
+        elif not self.ended:
+            self.holder.on_confirmed()
+            self.referrer.on_confirmed()
+
     def _disconnected(self, code: int, phrase: str, headers: list[list[str]]) -> None:
+        self.referrer.flush()
         self.ended = True
         self._end_after_ack()
         self.holder.cancel()

@@ -49,16 +49,18 @@ class Holder:
         self._timer: Any = None
 
     def ask(self, held: bool) -> None:
-        """Hold, or end it; every asking leads to one `Reinvited`."""
+        """Hold, or end it; every asking leads to one `Reinvited`, unless the leg ends before."""
         self._wanted.append(held)
         if len(self._wanted) == 1:
             self._next()
 
+    def on_confirmed(self) -> None:
+        """The ACK was there: what was asked before may be sent now."""
+        self._next()
+
     def _next(self) -> None:
-        while self._wanted and self._asked is None and self._timer is None:
-            if not self._leg.confirmed:
-                self._report(0)
-            elif self._wanted[0] == self.held:
+        while self._wanted and self._asked is None and self._timer is None and self._leg.confirmed:
+            if self._wanted[0] == self.held:
                 self._report(200)
             else:
                 self._send(again=True)
@@ -131,14 +133,29 @@ class Referrer:
         """Of the REFER that is under way; 0 when none is."""
         self._count = 0
         self._echo = False
+        self._early: tuple[str, list[list[str]]] | None = None
+        """Asked before the leg was confirmed."""
+        self._news: list[tuple[int, int, bool]] = []
+        """What is not told yet: number of the REFER, code, whether it is the last."""
 
     def ask(self, target: str, headers: list[list[str]]) -> None:
         """Ask the party to call `target`. A REFER before it is no longer reported on."""
-        call = self._leg.call
         self._count += 1
         self._number, self._code = self._count, 0
+        self._early = (target, headers)
+        if self._leg.confirmed:
+            self.on_confirmed()
+
+    def on_confirmed(self) -> None:
+        """The ACK was there: what was asked before may be sent now."""
+        early, self._early = self._early, None
+        if early is not None:
+            self._send(*early)
+
+    def _send(self, target: str, headers: list[list[str]]) -> None:
+        call = self._leg.call
         printable = all(" " <= char != "\x7f" for char in target)
-        if call is None or not self._leg.confirmed or not 0 < len(target) <= LONGEST_TARGET or not printable:
+        if call is None or not 0 < len(target) <= LONGEST_TARGET or not printable:
             self._tell(0, final=True)
             return
         options = pj.CallOpParam(True)
@@ -166,11 +183,15 @@ class Referrer:
             self._echo = False  # pjsip tells an acceptance as if it were a NOTIFY
             return
         # a moment later it is known whether the REFER was refused
-        self._leg.host.reactor.callLater(0, self._notified, self._number, code, final)
+        self._news.append((self._number, code, final))
+        self._leg.host.reactor.callLater(0, self.flush)
 
-    def _notified(self, number: int, code: int, final: bool) -> None:
-        if number == self._number:
-            self._tell(code, final=final or code >= 200)
+    def flush(self) -> None:
+        """Tell what came; also when the leg is about to end: the party may hang up with its last news."""
+        news, self._news = self._news, []
+        for number, code, final in news:
+            if number == self._number:
+                self._tell(code, final=final or code >= 200)
 
     def _tell(self, notify_code: int, *, final: bool) -> None:
         if self._leg.ended or not self._number:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from conftest import idle
+from harness import EngineProcess
 from sipcall import Call
 from sipphone import Phone
 from siptext import offer
 from sound import RATE, sounding
 from waiting import now, pause, together
-from world import World, element
+from webapp import WebApp
+from world import World, element, run_scenario
 
 PATIENT = 8.0
 """Seconds that the engine gets where its speed is not what is tested."""
@@ -81,3 +88,22 @@ async def put_on_hold(call: Call, other: Call) -> None:
     await hears_music(other)
     await silence(call)
     assert (await call.reinvite(offer(call.rtp.port, version=3))).code == 200
+
+
+async def with_engine(
+    app: WebApp, data: Path, name: str, scenario: Callable[[World], Any], *settings: str
+) -> dict[str, Any]:
+    """Run a scenario in an engine of its own; returns the engine's credentials."""
+    engine = await EngineProcess.start(data, "media.spare_workers=1", *settings)
+    try:
+
+        async def named(world: World) -> None:
+            await scenario(world)
+
+        named.__name__ = name
+        await run_scenario(named, engine, app)
+        await idle(engine)
+        assert not engine.problems
+    finally:
+        await engine.stop()
+    return engine.credentials

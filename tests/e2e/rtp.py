@@ -112,10 +112,6 @@ class Rtp(DatagramProtocol):
             self._audio.append(to_ulaw(samples[start : start + FRAME]))
 
     def hush(self) -> None:
-        """Forget the audio that waits."""
-        self._audio.clear()
-
-    def hush(self) -> None:
         """Drop what was queued."""
         self._audio.clear()
 

@@ -28,8 +28,8 @@ def dial_parameters(form: dict[str, str]) -> dict[str, str]:
 
 @case
 async def test_ac44_the_caller_of_a_callee_who_hung_up_hears_the_next_verb(world: World) -> None:
-    bob = await world.registered("ac44bob")
-    number, call, callee = await bridged(world, dial(client("ac44bob")), bob, "<Say>Thank you, bye</Say>")
+    rob = await world.registered("ac44rob")
+    number, call, callee = await bridged(world, dial(client("ac44rob")), rob, "<Say>Thank you, bye</Say>")
     assert (await callee.bye()).code == 200
     left = now()
     await call.over(PATIENT)
@@ -38,7 +38,7 @@ async def test_ac44_the_caller_of_a_callee_who_hung_up_hears_the_next_verb(world
     assert sounding(heard) > 0.3, "the Say is spoken"
     assert strength(heard, CALLEE) < FAINT
     (row,) = await world.dialed(number)
-    assert (row["direction"], row["status"], row["to"]) == ("outbound-dial", "completed", "ac44bob")
+    assert (row["direction"], row["status"], row["to"]) == ("outbound-dial", "completed", "ac44rob")
     assert (row["from"], row["parent_call_sid"]) == ("+15550001", await world.sid(number))
     assert row["duration"] >= 1
     parent = await world.row(number)
@@ -48,11 +48,11 @@ async def test_ac44_the_caller_of_a_callee_who_hung_up_hears_the_next_verb(world
 
 @case
 async def test_ac45_a_busy_callee_is_told_to_the_action(world: World) -> None:
-    bob = await world.registered("ac45bob")
+    rob = await world.registered("ac45rob")
     action = world.script("action", world.play(1300, 0.4))
-    number = await world.number(dial(client("ac45bob"), action=action) + "<Say>never</Say>")
+    number = await world.number(dial(client("ac45rob"), action=action) + "<Say>never</Say>")
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await call.hears(440, 480, within=PATIENT)
     callee.refuse(486)
@@ -72,11 +72,11 @@ async def test_ac45_a_busy_callee_is_told_to_the_action(world: World) -> None:
 
 @case
 async def test_ac46_an_unanswered_callee_is_cancelled_after_the_timeout(world: World) -> None:
-    bob = await world.registered("ac46bob")
+    rob = await world.registered("ac46rob")
     action = world.script("action", "<Hangup/>")
-    number = await world.number(dial(client("ac46bob"), action=action, timeout=5))
+    number = await world.number(dial(client("ac46rob"), action=action, timeout=5))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     rang = now()
     callee.ring()
     await callee.request_of("CANCEL", 10)
@@ -95,9 +95,9 @@ async def test_ac46_an_unanswered_callee_is_cancelled_after_the_timeout(world: W
 
 @case
 async def test_ac47_an_unregistered_client_is_a_failed_dial(world: World) -> None:
-    await world.rest.client("ac47bob", "RestComm1234")
+    await world.rest.client("ac47rob", "RestComm1234")
     action = world.script("action", "<Hangup/>")
-    number = await world.number(dial(client("ac47bob"), action=action))
+    number = await world.number(dial(client("ac47rob"), action=action))
     call = await world.call(number)
     seen = await world.asked("action", within=PATIENT)
     await call.over(PATIENT)
@@ -123,11 +123,11 @@ async def test_ac48_after_an_unregistered_client_the_next_verb_follows(world: Wo
 @case
 async def test_a_callee_who_declines_is_busy_and_one_who_fails_is_failed(world: World) -> None:
     async def refused(code: int, status: str) -> None:
-        bob = await world.phone(f"bob{code}")
+        rob = await world.phone(f"rob{code}")
         action = world.script(f"action{code}", "<Hangup/>")
-        number = await world.number(dial(sip(bob), action=action), name=f"voice{code}")
+        number = await world.number(dial(sip(rob), action=action), name=f"voice{code}")
         call = await world.call(number)
-        callee = await bob.offered(1, PATIENT)
+        callee = await rob.offered(1, PATIENT)
         callee.refuse(code)
         seen = await world.asked(f"action{code}", within=PATIENT)
         await call.over(PATIENT)
@@ -141,11 +141,11 @@ async def test_a_callee_who_declines_is_busy_and_one_who_fails_is_failed(world: 
 
 @case
 async def test_a_phone_that_says_nothing_at_all_is_given_up_after_the_timeout(world: World) -> None:
-    bob = await world.phone("silentbob")
+    rob = await world.phone("silentrob")
     action = world.script("action", world.play(1300, 0.4))
-    number = await world.number(dial(sip(bob), action=action, timeout=3))
+    number = await world.number(dial(sip(rob), action=action, timeout=3))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     await call.hears(440, 480)
     seen = await world.asked("action", within=PATIENT)
     await call.over(PATIENT)
@@ -174,7 +174,7 @@ async def test_a_callee_at_a_port_where_nobody_listens_does_not_keep_the_caller_
 
 @case
 async def test_two_dials_in_one_document_call_one_after_the_other(world: World) -> None:
-    first, second = await world.phone("firstbob"), await world.phone("secondbob")
+    first, second = await world.phone("firstrob"), await world.phone("secondrob")
     number = await world.number(dial(sip(first)) + dial(sip(second)) + world.play(1300, 0.4))
     call = await world.call(number)
     refusing = await first.offered(1, PATIENT)
@@ -189,7 +189,7 @@ async def test_two_dials_in_one_document_call_one_after_the_other(world: World) 
 
     assert tones(call.heard(since=left))[-1].frequency == pytest.approx(1300, abs=30)
     rows = await world.dialed(number, 2)
-    assert {row["to"]: row["status"] for row in rows} == {"firstbob": "busy", "secondbob": "completed"}
+    assert {row["to"]: row["status"] for row in rows} == {"firstrob": "busy", "secondrob": "completed"}
 
 
 @case
@@ -207,11 +207,11 @@ async def test_a_second_dial_after_an_answered_one_joins_the_caller_with_the_nex
 
 @case
 async def test_the_reply_to_the_action_may_redirect_and_replaces_the_document(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     target = world.script("far/target", world.play(1300, 0.4))
     action = world.script("action", element("Redirect", target))
-    verb = dial(sip(bob), action=action, method="GET")
-    _, call, callee = await bridged(world, verb, bob, "<Say>no</Say>")
+    verb = dial(sip(rob), action=action, method="GET")
+    _, call, callee = await bridged(world, verb, rob, "<Say>no</Say>")
     await callee.bye()
     left = now()
     seen = await world.asked("action", within=PATIENT)
@@ -235,11 +235,11 @@ async def test_dial_with_nobody_in_it_is_skipped(world: World) -> None:
 
 @case
 async def test_the_text_of_a_dial_names_a_client_or_a_uri(world: World) -> None:
-    bob = await world.registered("textbob")
+    rob = await world.registered("textrob")
     ann = await world.phone("textann")
-    number = await world.number(dial("client:textbob") + dial(ann.uri))
+    number = await world.number(dial("client:textrob") + dial(ann.uri))
     call = await world.call(number)
-    (await bob.offered(1, PATIENT)).refuse(486)
+    (await rob.offered(1, PATIENT)).refuse(486)
     callee = await answers(ann)
     await talk(call, callee)
     await callee.bye()
@@ -253,19 +253,19 @@ async def test_the_text_of_a_dial_names_a_client_or_a_uri(world: World) -> None:
 async def test_the_first_answer_of_a_fork_wins_and_the_others_are_cancelled(world: World) -> None:
     ann = await world.registered("forkann")
     tablet = await world.device("forkann")
-    bob, late = await world.phone("forkbob"), await world.phone("forklate")
+    rob, late = await world.phone("forkrob"), await world.phone("forklate")
     action = world.script("action", "<Hangup/>")
-    nouns = (client("forkann"), sip(bob), sip(late))
+    nouns = (client("forkann"), sip(rob), sip(late))
     number = await world.number(dial(*nouns, action=action))
     call = await world.call(number)
-    offers = [await phone.offered(1, PATIENT) for phone in (ann, tablet, bob, late)]
-    at_ann, at_tablet, at_bob, at_late = offers
+    offers = [await phone.offered(1, PATIENT) for phone in (ann, tablet, rob, late)]
+    at_ann, at_tablet, at_rob, at_late = offers
     for one in offers:
         one.ring()
     at_late.stubborn = True
     await call.hears(440, 480, within=PATIENT)
     at_tablet.answer()
-    for loser in (at_ann, at_bob, at_late):
+    for loser in (at_ann, at_rob, at_late):
         await loser.request_of("CANCEL", PATIENT)
     await talk(call, at_tablet)
 
@@ -288,11 +288,11 @@ async def test_the_first_answer_of_a_fork_wins_and_the_others_are_cancelled(worl
 
 @case
 async def test_a_busy_branch_leaves_the_others_ringing(world: World) -> None:
-    bob, ann = await world.phone("bob"), await world.phone("ann")
+    rob, ann = await world.phone("rob"), await world.phone("ann")
     action = world.script("action", "<Hangup/>")
-    number = await world.number(dial(sip(bob), sip(ann), action=action))
+    number = await world.number(dial(sip(rob), sip(ann), action=action))
     call = await world.call(number)
-    busy = await bob.offered(1, PATIENT)
+    busy = await rob.offered(1, PATIENT)
     callee = await ann.offered(1, PATIENT)
     callee.ring()
     busy.refuse(486)
@@ -306,16 +306,16 @@ async def test_a_busy_branch_leaves_the_others_ringing(world: World) -> None:
 
     assert seen.form["DialCallStatus"] == "completed"
     rows = await world.dialed(number, 2)
-    assert {row["to"]: row["status"] for row in rows} == {"bob": "busy", "ann": "completed"}
+    assert {row["to"]: row["status"] for row in rows} == {"rob": "busy", "ann": "completed"}
 
 
 @case
 async def test_when_all_are_busy_the_action_is_told_once(world: World) -> None:
-    bob, ann = await world.phone("bob"), await world.phone("ann")
+    rob, ann = await world.phone("rob"), await world.phone("ann")
     action = world.script("action", "<Hangup/>")
-    number = await world.number(dial(sip(bob), sip(ann), action=action))
+    number = await world.number(dial(sip(rob), sip(ann), action=action))
     call = await world.call(number)
-    first, second = await bob.offered(1, PATIENT), await ann.offered(1, PATIENT)
+    first, second = await rob.offered(1, PATIENT), await ann.offered(1, PATIENT)
     first.refuse(486)
     await first.request_of("ACK", PATIENT)
     await stays(lambda: world.count("action") == 0, 0.3, "one still rings")
@@ -332,10 +332,10 @@ async def test_when_all_are_busy_the_action_is_told_once(world: World) -> None:
 
 @case
 async def test_the_timeout_of_a_fork_cancels_all(world: World) -> None:
-    bob, ann = await world.phone("bob"), await world.phone("ann")
-    number = await world.number(dial(sip(bob), sip(ann), timeout=2) + world.play(1300, 0.4))
+    rob, ann = await world.phone("rob"), await world.phone("ann")
+    number = await world.number(dial(sip(rob), sip(ann), timeout=2) + world.play(1300, 0.4))
     call = await world.call(number)
-    offers = [await bob.offered(1, PATIENT), await ann.offered(1, PATIENT)]
+    offers = [await rob.offered(1, PATIENT), await ann.offered(1, PATIENT)]
     for one in offers:
         one.ring()
     for one in offers:
@@ -373,10 +373,10 @@ async def test_of_eleven_nouns_ten_ring_and_the_last_of_them_may_win(world: Worl
 
 @case
 async def test_a_callee_who_answers_when_the_dial_has_timed_out_is_hung_up_on(world: World) -> None:
-    bob = await world.phone("bob")
-    number = await world.number(dial(sip(bob), timeout=2) + world.play(1300, 2.0))
+    rob = await world.phone("rob")
+    number = await world.number(dial(sip(rob), timeout=2) + world.play(1300, 2.0))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.hum(CALLEE)
     callee.ring()
     callee.stubborn = True
@@ -391,11 +391,11 @@ async def test_a_callee_who_answers_when_the_dial_has_timed_out_is_hung_up_on(wo
 
 @case
 async def test_a_callee_who_answers_when_the_caller_has_left_is_hung_up_on(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", "")
-    number = await world.number(dial(sip(bob), action=action))
+    number = await world.number(dial(sip(rob), action=action))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     callee.stubborn = True
     await call.answered(PATIENT)
@@ -437,9 +437,9 @@ async def test_all_answer_at_the_same_moment_and_only_one_is_joined(world: World
 
 @case
 async def test_ac50_both_are_hung_up_on_when_the_time_is_over(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", world.play(1300, 0.4))
-    number, call, callee = await bridged(world, dial(sip(bob), timeLimit=10, action=action), bob)
+    number, call, callee = await bridged(world, dial(sip(rob), timeLimit=10, action=action), rob)
     joined = callee.answered_at
     await callee.over(15)
     await call.over(PATIENT)
@@ -456,13 +456,13 @@ async def test_ac50_both_are_hung_up_on_when_the_time_is_over(world: World) -> N
 
 @case
 async def test_a_caller_who_hangs_up_while_it_rings_cancels_the_callee(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script(
         "action", world.play(1300, 0.4) + f"<Redirect>{world.script('never', '')}</Redirect>"
     )
-    number = await world.number(dial(sip(bob), action=action))
+    number = await world.number(dial(sip(rob), action=action))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await call.hears(440, 480, within=PATIENT)
     assert (await call.bye()).code == 200
@@ -481,9 +481,9 @@ async def test_a_caller_who_hangs_up_while_it_rings_cancels_the_callee(world: Wo
 
 @case
 async def test_a_caller_who_hangs_up_in_the_call_ends_the_callee(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", world.play(1300, 0.4))
-    number, call, callee = await bridged(world, dial(sip(bob), action=action), bob)
+    number, call, callee = await bridged(world, dial(sip(rob), action=action), rob)
     assert (await call.bye()).code == 200
     await callee.over(PATIENT)
     seen = await world.asked("action", within=PATIENT)
@@ -499,8 +499,8 @@ async def test_a_caller_who_hangs_up_in_the_call_ends_the_callee(world: World) -
 
 @case
 async def test_a_program_that_ends_the_dialed_leg_lets_the_caller_go_on(world: World) -> None:
-    bob = await world.phone("bob")
-    number, call, callee = await bridged(world, dial(sip(bob)), bob, world.play(1300, 0.4))
+    rob = await world.phone("rob")
+    number, call, callee = await bridged(world, dial(sip(rob)), rob, world.play(1300, 0.4))
     rows = await world.rest.calls(ParentCallSid=await world.sid(number))
     assert [row["status"] for row in rows] == ["in-progress"]
     reply = await world.rest.post(f"Calls/{rows[0]['sid']}.json", Status="completed")
@@ -512,10 +512,54 @@ async def test_a_program_that_ends_the_dialed_leg_lets_the_caller_go_on(world: W
 
 
 @case
-async def test_the_star_of_the_caller_ends_the_callee_and_the_caller_goes_on(world: World) -> None:
-    bob = await world.phone("bob")
+async def test_a_program_that_cancels_a_ringing_leg_is_a_canceled_dial(world: World) -> None:
+    rob = await world.phone("rob")
     action = world.script("action", world.play(1300, 0.4))
-    number, call, callee = await bridged(world, dial(sip(bob), action=action, hangupOnStar="true"), bob)
+    number = await world.number(dial(sip(rob), action=action))
+    call = await world.call(number)
+    callee = await rob.offered(1, PATIENT)
+    callee.ring()
+    await call.hears(440, 480, within=PATIENT)
+    (row,) = await world.rest.calls(ParentCallSid=await world.sid(number))
+    assert row["status"] == "ringing"
+    reply = await world.rest.post(f"Calls/{row['sid']}.json", Status="canceled")
+    assert reply.status == 200
+    await callee.request_of("CANCEL", PATIENT)
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+
+    assert seen.form["DialCallStatus"] == "canceled"
+    assert [row["status"] for row in await world.dialed(number)] == ["canceled"]
+    assert tones(call.heard())[-1].frequency == pytest.approx(1300, abs=30)
+
+
+@case
+async def test_a_program_that_ends_the_caller_ends_whom_it_called(world: World) -> None:
+    ringing, talking = await world.phone("ringing"), await world.phone("talking")
+    status = world.script("status", "")
+    first = await world.number(dial(sip(ringing)), name="first")
+    second = await world.number(dial(sip(talking)), name="second", StatusCallback=status)
+    one, other = await world.call(first), await world.call(second)
+    rings = await ringing.offered(1, PATIENT)
+    rings.ring()
+    callee = await answers(talking)
+    await together([one.answered(PATIENT), other.answered(PATIENT)])
+    for number in (first, second):
+        reply = await world.rest.post(f"Calls/{await world.sid(number)}.json", Status="completed")
+        assert reply.status == 200
+    await together([one.over(PATIENT), other.over(PATIENT), callee.over(PATIENT)])
+    await rings.request_of("CANCEL", PATIENT)
+
+    assert [row["status"] for row in await world.dialed(first)] == ["canceled"]
+    assert [row["status"] for row in await world.dialed(second)] == ["completed"]
+    assert await world.statuses(3, within=PATIENT) == ["ringing", "in-progress", "completed"]
+
+
+@case
+async def test_the_star_of_the_caller_ends_the_callee_and_the_caller_goes_on(world: World) -> None:
+    rob = await world.phone("rob")
+    action = world.script("action", world.play(1300, 0.4))
+    number, call, callee = await bridged(world, dial(sip(rob), action=action, hangupOnStar="true"), rob)
     call.rtp.press("5")
     await callee.keys("5")
     assert callee.live
@@ -531,9 +575,30 @@ async def test_the_star_of_the_caller_ends_the_callee_and_the_caller_goes_on(wor
 
 
 @case
+async def test_a_star_by_sip_info_ends_the_callee_as_well(world: World) -> None:
+    rob = await world.phone("rob")
+    _, call, callee = await bridged(world, dial(sip(rob), hangupOnStar="true"), rob, world.play(1300, 0.4))
+    assert (await call.info("*")).code == 200
+    await callee.over(PATIENT)
+    await call.over(PATIENT)
+    assert tones(call.heard())[-1].frequency == pytest.approx(1300, abs=30)
+
+
+@case
+async def test_the_star_of_the_callee_ends_nothing(world: World) -> None:
+    rob = await world.phone("rob")
+    _, call, callee = await bridged(world, dial(sip(rob), hangupOnStar="true"), rob)
+    callee.rtp.press("*")
+    await call.keys("*")
+    assert callee.live
+    await callee.bye()
+    await call.over(PATIENT)
+
+
+@case
 async def test_a_star_is_an_ordinary_key_without_hangup_on_star(world: World) -> None:
-    bob = await world.phone("bob")
-    _, call, callee = await bridged(world, dial(sip(bob)), bob)
+    rob = await world.phone("rob")
+    _, call, callee = await bridged(world, dial(sip(rob)), rob)
     call.rtp.press("*1")
     await callee.keys("*1")
     assert callee.live
@@ -543,9 +608,9 @@ async def test_a_star_is_an_ordinary_key_without_hangup_on_star(world: World) ->
 
 @case
 async def test_both_hang_up_at_the_same_moment(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", "<Hangup/>")
-    number, call, callee = await bridged(world, dial(sip(bob), action=action), bob)
+    number, call, callee = await bridged(world, dial(sip(rob), action=action), rob)
     await together([call.bye(), callee.bye()])
     seen = await world.asked("action", within=PATIENT)
 
@@ -557,10 +622,10 @@ async def test_both_hang_up_at_the_same_moment(world: World) -> None:
 
 @case
 async def test_an_action_that_is_missing_ends_the_call(world: World) -> None:
-    bob = await world.phone("bob")
-    number = await world.number(dial(sip(bob), action=f"{world.app.url}/nowhere") + "<Say>never</Say>")
+    rob = await world.phone("rob")
+    number = await world.number(dial(sip(rob), action=f"{world.app.url}/nowhere") + "<Say>never</Say>")
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     await call.answered(PATIENT)
     callee.refuse(486)
     await call.over(PATIENT)
@@ -570,12 +635,12 @@ async def test_an_action_that_is_missing_ends_the_call(world: World) -> None:
 
 @case
 async def test_wrong_attributes_are_warnings_and_the_defaults_hold(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", "<Hangup/>")
     wrong = {"timeout": "soon", "timeLimit": "x", "method": "PUT"}
-    number = await world.number(dial(sip(bob), action=action, **wrong))
+    number = await world.number(dial(sip(rob), action=action, **wrong))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     await call.answered(PATIENT)
     callee.refuse(486)
     seen = await world.asked("action", within=PATIENT)
@@ -588,13 +653,13 @@ async def test_wrong_attributes_are_warnings_and_the_defaults_hold(world: World)
 
 @case
 async def test_uris_that_cannot_be_called_are_failed_branches_beside_one_that_can(world: World) -> None:
-    bob = await world.phone("bob")
-    bad = [element("Sip", "bob"), element("Sip", f"sip:{'x' * 300}@127.0.0.1"), element("Uri", bob.uri)]
+    rob = await world.phone("rob")
+    bad = [element("Sip", "rob"), element("Sip", f"sip:{'x' * 300}@127.0.0.1"), element("Uri", rob.uri)]
     number = await world.number(dial(*bad))
     call = await world.call(number)
-    callee = await answers(bob)
+    callee = await answers(rob)
     await talk(call, callee)
-    assert len(bob.offers) == 1
+    assert len(rob.offers) == 1
     await callee.bye()
     await call.over(PATIENT)
 
@@ -606,13 +671,13 @@ async def test_uris_that_cannot_be_called_are_failed_branches_beside_one_that_ca
 
 @case
 async def test_ac52_headers_of_a_sip_uri_are_sent_with_x_and_not_in_the_uri(world: World) -> None:
-    bob = await world.phone("bob")
-    noun = sip(bob, "?mycustomheader=foo&amp;X-Other=two%20words")
+    rob = await world.phone("rob")
+    noun = sip(rob, "?mycustomheader=foo&amp;X-Other=two%20words")
     number = await world.number(dial(noun))
     call = await world.call(number, headers=[("X-Tenant", "42")])
-    callee = await answers(bob)
+    callee = await answers(rob)
 
-    assert callee.invite.uri == bob.uri
+    assert callee.invite.uri == rob.uri
     assert callee.invite.get("X-mycustomheader") == "foo"
     assert callee.invite.get("X-Other") == "two words"
     assert callee.invite.get("mycustomheader") == ""
@@ -622,6 +687,19 @@ async def test_ac52_headers_of_a_sip_uri_are_sent_with_x_and_not_in_the_uri(worl
     assert callee.invite.get("X-RestComm-CallSid") == row["sid"]
     assert "sip:+15550001@" in callee.invite.get("From")
     await callee.bye()
+    await call.over(PATIENT)
+
+
+@case
+async def test_the_called_side_may_be_shown_another_name(world: World) -> None:
+    rob = await world.phone("rob")
+    number = await world.number(dial(sip(rob), callerId="1234", callerName="Front Desk"))
+    call = await world.call(number)
+    callee = await rob.offered(1, PATIENT)
+    sender = callee.invite.get("From")
+    assert "Front Desk" in sender
+    assert "<sip:1234@" in sender
+    callee.refuse(486)
     await call.over(PATIENT)
 
 
@@ -652,10 +730,10 @@ async def with_credentials(call: Call) -> Message:
 
 @case
 async def test_ac53_a_peer_that_asks_for_a_password_gets_that_of_the_noun(world: World) -> None:
-    bob = await world.phone("bob")
-    number = await world.number(dial(sip(bob, username="joe", password="secret&1")))
+    rob = await world.phone("rob")
+    number = await world.number(dial(sip(rob, username="joe", password="secret&1")))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     first = callee.invite
     second = await with_credentials(callee)
     assert int(second.get("CSeq").split()[0]) > int(first.get("CSeq").split()[0])
@@ -671,11 +749,11 @@ async def test_ac53_a_peer_that_asks_for_a_password_gets_that_of_the_noun(world:
 
 @case
 async def test_without_a_password_a_peer_that_asks_for_one_is_a_failed_dial(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", "<Hangup/>")
-    number = await world.number(dial(sip(bob), action=action))
+    number = await world.number(dial(sip(rob), action=action))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.refuse(401, [("WWW-Authenticate", 'Digest realm="there", nonce="n1", algorithm=MD5, qop="auth"')])
     seen = await world.asked("action", within=PATIENT)
     await call.over(PATIENT)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import EngineProcess
+from harness import EngineProcess, Rest
 from processes import children, is_alive
 from pytest_twisted import ensureDeferred
 from rooms import (
@@ -260,3 +261,154 @@ async def test_after_all_that_two_callers_still_hear_each_other(world: World) ->
     await hear({members[0]: [members[1]], members[1]: [members[0]]})
     await room.empties()
     await nothing_is_left(world)
+
+
+# ---------------------------------------------------------------- the engine ends, and begins again
+
+
+def own_world(world: World, engine: EngineProcess) -> World:
+    """The same scenario at another engine."""
+    return World(engine, world.app, world.name)
+
+
+@ensureDeferred
+async def test_an_engine_that_is_stopped_ends_its_conferences(world: World, tmp_path: Path) -> None:
+    engine = await EngineProcess.start(tmp_path / "data", "media.spare_workers=2")
+    there = own_world(world, engine)
+    room = Room(there)
+    members = [await room.member() for _ in range(5)]
+    await all_hear_all(members)
+    sid = await room.sid()
+    assert (await there.rest.post(f"Conferences/{sid}.json", Record="true")).status == 200
+    await pause(1.0)
+    paths = link_sockets(engine)
+    assert paths
+    folders = {Path(path).parent for path in paths}
+    stopped = engine.stop()  # it waits for calls for a while, then hangs up
+    byes = together([member.call.over(within=9) for member in members])
+    await stopped
+    await byes
+    assert not [folder for folder in folders if folder.exists()], "no folder of sockets is left"
+    assert rows_of(engine, "SELECT status FROM conferences WHERE sid = ?", sid) == [("COMPLETED",)]
+    ((recording, seconds),) = rows_of(
+        engine, "SELECT sid, duration FROM recordings WHERE conference_sid = ?", sid
+    )
+    (file,) = Path(engine.data).rglob(f"{recording}.wav")
+    assert abs(len(read_wav(file.read_bytes())) / 8000 - seconds) < 0.2
+    there._numbers.clear()
+    await there.close()
+
+
+def rows_of(engine: EngineProcess, query: str, *values: str) -> list[Any]:
+    """What the database of an engine says."""
+    with sqlite3.connect(f"file:{engine.data}/voiceengine.sqlite?mode=ro", uri=True) as database:
+        return database.execute(query, values).fetchall()
+
+
+@ensureDeferred
+async def test_a_conference_of_an_engine_that_was_killed_is_completed_when_it_starts_again(
+    world: World, tmp_path: Path
+) -> None:
+    engine = await EngineProcess.start(tmp_path / "data", "media.spare_workers=2")
+    there = own_world(world, engine)
+    room = Room(there)
+    members = [await room.member() for _ in range(5)]
+    await all_hear_all(members)
+    sid = await room.sid()
+    family = [*children(engine.pid), *engine.workers()]
+    engine.kill()
+    await together([member.call.over(within=4) for member in members])
+    await engine.ended(3.0)
+
+    async def left() -> list[int]:
+        return [pid for pid in family if is_alive(pid)]
+
+    await eventually(left, lambda pids: not pids, 6.0, "workers and mixer are gone")
+    there._numbers.clear()
+    await there.close()
+
+    again = await EngineProcess.start(engine.data)
+    try:
+        row = (await again.rest.get(f"Conferences/{sid}.json")).json
+        assert row["status"] == "COMPLETED"
+        found = (await again.rest.get(f"Conferences/{sid}/Participants.json")).json
+        assert found["calls"] == []
+    finally:
+        await again.stop()
+
+
+@ensureDeferred
+async def test_the_same_name_in_two_accounts_is_two_rooms(world: World, tmp_path: Path) -> None:
+    first = await EngineProcess.start(tmp_path / "data")
+    await first.stop()
+    other_sid, token = "AC" + "b" * 32, "c" * 32
+    with sqlite3.connect(tmp_path / "data" / "voiceengine.sqlite") as database:
+        database.row_factory = sqlite3.Row
+        row = dict(database.execute("SELECT * FROM accounts").fetchone())
+        row |= {
+            "parent_sid": row["sid"],
+            "sid": other_sid,
+            "auth_token": token,
+            "email_address": "b@example.org",
+        }
+        row |= {"friendly_name": "other"}
+        marks = ", ".join("?" * len(row))
+        database.execute(f"INSERT INTO accounts ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+    engine = await EngineProcess.start(tmp_path / "data")
+    there = own_world(world, engine)
+    try:
+        mine = Room(there)
+        one, two = await mine.member(), await mine.member()
+        own, engine.rest = engine.rest, Rest(engine.credentials["base_url"], other_sid, token)
+        theirs = Room(there, mine.name)
+        theirs.members += [one, two]  # other voices
+        three, four = await theirs.member(), await theirs.member()
+        await hear({one: [two], two: [one], three: [four], four: [three]})
+        await theirs.holds_only(three, four)
+        other = await theirs.sid()
+        assert (await theirs.row())["account_sid"] == other_sid
+        assert (await engine.rest.get(f"Conferences/{await sid_at(own, mine.name)}.json")).status == 403
+        engine.rest = own
+        await mine.holds_only(one, two)
+        assert await mine.sid() != other
+        await together([member.leave() for member in (one, two, three, four)])
+    finally:
+        there._numbers.clear()
+        await there.close()
+        await engine.stop()
+
+
+async def sid_at(rest: Rest, name: str) -> str:
+    """ConferenceSid of a room, as one account sees it."""
+    (row,) = (await rest.get("Conferences.json", FriendlyName=name)).json["conferences"]
+    return str(row["sid"])
+
+
+@ensureDeferred
+async def test_the_longest_conference_and_the_music_of_a_lone_moderator_are_settings(
+    world: World, tmp_path: Path
+) -> None:
+    settings = ("calls.conference_seconds=8", "calls.conference_lone_music=true")
+    engine = await EngineProcess.start(tmp_path / "data", *settings)
+    there = own_world(world, engine)
+    room = Room(there)
+    moderator = await room.member(speaks=False)
+    begun = now()
+    await moderator.music()
+    guest = await room.member(after=there.play(1300, 0.5))
+    await all_hear_all_but_silent(moderator, guest)
+    await moderator.call.over(within=12)
+    await guest.call.over(within=6)
+    assert now() - begun > 5.0
+    guest.hush()
+    await guest.heard_tone(1300, 0.4, since=begun)
+    await room.is_now("COMPLETED")
+    await nothing_is_left(there)
+    await there.close()
+    await engine.stop()
+
+
+async def all_hear_all_but_silent(moderator: Member, guest: Member) -> None:
+    """The guest alone speaks, and the music is over."""
+    await hear({moderator: [guest], guest: []})
+    await guest.silence()

@@ -155,7 +155,7 @@ async def test_one_who_is_put_on_hold_hears_music_and_is_not_heard(world: World)
 @case
 async def test_music_of_ones_own_while_on_hold(world: World) -> None:
     room = Room(world)
-    first, second = members = await room.everybody(2)
+    _, second = members = await room.everybody(2)
     await all_hear_all(members)
     second.hush()
     begun = now()
@@ -221,6 +221,39 @@ async def test_one_who_is_held_by_a_program_stays_so_when_the_phone_holds_and_co
     assert {row["sid"]: row["hold"] for row in await room.participants()}[second.sid] is True
     await room.change(second, Hold="false")
     await all_hear_all([first, second])
+
+
+# ---------------------------------------------------------------- operations on a participant's call
+
+
+@case
+async def test_what_is_said_into_a_participants_call_is_heard_by_that_one_only(world: World) -> None:
+    room = Room(world)
+    first, second = [await room.member('beep="false"', speaks=False) for _ in range(2)]
+    begun = now()
+    reply = await world.rest.post(f"Calls/{second.sid}/Play.json", Url=world.tone(2700, 0.6))
+    assert reply.status == 200, reply.body
+    await second.heard_tone(2700, 0.5, since=begun)
+    assert tones(first.call.heard()) == []
+    await room.holds_only(first, second)
+
+
+@case
+async def test_the_recording_of_a_participants_call_holds_what_it_says_and_hears(world: World) -> None:
+    room = Room(world)
+    first, second, third = await room.everybody(3)
+    await room.change(third, Mute="true")
+    await hear({first: [second], second: [first]})
+    reply = await world.rest.post(f"Calls/{first.sid}/Recordings.json")
+    assert reply.status == 200, reply.body
+    await pause(2.0)
+    await first.leave()
+    await world.rest.ended(first.sid)
+    url = f"{world.rest.base}/Recordings/{reply.json['sid']}.wav"
+    media = await eventually(
+        lambda: world.rest.fetch(url), lambda found: found.status == 200, 5.0, "the recording"
+    )
+    assert voices_of(read_wav(media.body)) == {first.voice, second.voice}
 
 
 # ---------------------------------------------------------------- ends
@@ -324,7 +357,7 @@ async def test_a_call_of_another_document_may_be_taken_into_a_room_by_its_sid_or
 @case
 async def test_an_announcement_is_heard_by_everybody_and_they_go_on_talking(world: World) -> None:
     room = Room(world)
-    first, second = members = await room.everybody(2)
+    members = await room.everybody(2)
     await all_hear_all(members)
     for member in members:
         member.hush()

@@ -572,6 +572,25 @@ async def test_only_the_events_of_the_list_are_told_by_the_method_that_is_asked_
     assert {one.query["StatusCallbackEvent"] for one in seen} == expected
 
 
+@case
+async def test_who_speaks_is_told_when_that_is_asked_for(world: World) -> None:
+    room = Room(world)
+    status = world.script("status", "")
+    listens = f'beep="false" statusCallback="{status}" statusCallbackEvent="speaker"'
+    await room.member(listens, speaks=False)
+    second = await room.member('beep="false"', speaks=False)
+    third = await room.member('beep="false" muted="true"')
+    second.speak(2.0)
+    await world.asked("status", 2, within=12)
+    await stays(lambda: world.count("status") == 2, 1.0, "who is muted does not speak")
+    told = [one.form for one in world.app.requests(world.path("status"))]
+    assert [(form["StatusCallbackEvent"], form["CallSid"]) for form in told] == [
+        ("participant-speech-start", second.sid),
+        ("participant-speech-stop", second.sid),
+    ]
+    assert third.call.live
+
+
 # ---------------------------------------------------------------- records
 
 

@@ -41,9 +41,9 @@ def goes_on(call: Call) -> None:
 
 @case
 async def test_ac54_the_progress_of_a_dialed_leg_is_told_in_order(world: World) -> None:
-    bob = await world.registered("ac54bob")
+    rob = await world.registered("ac54rob")
     status = world.script("status", "")
-    number, call, callee = await bridged(world, dial(client("ac54bob", statusCallback=status)), bob)
+    number, call, callee = await bridged(world, dial(client("ac54rob", statusCallback=status)), rob)
     await callee.bye()
     await call.over(PATIENT)
     forms = await told(world, 4)
@@ -58,7 +58,7 @@ async def test_ac54_the_progress_of_a_dialed_leg_is_told_in_order(world: World) 
     (row,) = await world.dialed(number)
     for form in forms:
         assert (form["ParentCallSid"], form["CallSid"]) == (parent, row["sid"])
-        assert (form["From"], form["To"]) == ("+15550001", "ac54bob")
+        assert (form["From"], form["To"]) == ("+15550001", "ac54rob")
         assert form["Direction"] == "outbound-dial"
         assert form["CallbackSource"] == "call-progress-events"
         assert form["AccountSid"] == row["account_sid"]
@@ -72,11 +72,11 @@ async def test_ac54_the_progress_of_a_dialed_leg_is_told_in_order(world: World) 
 
 @case
 async def test_ac55_a_busy_callee_never_answered(world: World) -> None:
-    bob = await world.registered("ac55bob")
+    rob = await world.registered("ac55rob")
     status = world.script("status", "")
-    number = await world.number(dial(client("ac55bob", statusCallback=status)))
+    number = await world.number(dial(client("ac55rob", statusCallback=status)))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await world.asked("status", 2, PATIENT)
     callee.refuse(486)
@@ -93,11 +93,11 @@ async def test_ac55_a_busy_callee_never_answered(world: World) -> None:
 
 @case
 async def test_ac55_a_callee_who_does_not_even_ring_leaves_a_gap_of_two(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     status = world.script("status", "")
-    number = await world.number(dial(sip(bob, statusCallback=status)))
+    number = await world.number(dial(sip(rob, statusCallback=status)))
     call = await world.call(number)
-    (await bob.offered(1, PATIENT)).refuse(503)
+    (await rob.offered(1, PATIENT)).refuse(503)
     await call.over(PATIENT)
 
     assert events(await told(world, 2)) == [("0", "initiated", "initiated"), ("3", "completed", "failed")]
@@ -105,11 +105,11 @@ async def test_ac55_a_callee_who_does_not_even_ring_leaves_a_gap_of_two(world: W
 
 @case
 async def test_an_unanswered_leg_ends_with_no_answer(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     status = world.script("status", "")
-    number = await world.number(dial(sip(bob, statusCallback=status), timeout=2))
+    number = await world.number(dial(sip(rob, statusCallback=status), timeout=2))
     call = await world.call(number)
-    (await bob.offered(1, PATIENT)).ring()
+    (await rob.offered(1, PATIENT)).ring()
     await call.over(PATIENT)
 
     assert events(await told(world, 3))[-1] == ("3", "completed", "no-answer")
@@ -117,11 +117,11 @@ async def test_an_unanswered_leg_ends_with_no_answer(world: World) -> None:
 
 @case
 async def test_a_leg_whose_caller_gave_up_ends_with_canceled(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     status = world.script("status", "")
-    number = await world.number(dial(sip(bob, statusCallback=status)))
+    number = await world.number(dial(sip(rob, statusCallback=status)))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await world.asked("status", 2, PATIENT)
     await call.bye()
@@ -133,12 +133,12 @@ async def test_a_leg_whose_caller_gave_up_ends_with_canceled(world: World) -> No
 @case
 async def test_only_the_listed_events_are_told_and_by_the_method_that_was_asked_for(world: World) -> None:
     async def listed(name: str, given: str) -> list[str]:
-        bob = await world.phone(f"bob{name}")
+        rob = await world.phone(f"rob{name}")
         status = world.script(name, "")
-        noun = sip(bob, statusCallback=status, statusCallbackEvent=given, statusCallbackMethod="GET")
+        noun = sip(rob, statusCallback=status, statusCallbackEvent=given, statusCallbackMethod="GET")
         number = await world.number(dial(noun), name=f"voice{name}")
         call = await world.call(number)
-        callee = await answers(bob)
+        callee = await answers(rob)
         await callee.bye()
         await call.over(PATIENT)
         forms = await told(world, 2, name)
@@ -153,17 +153,17 @@ async def test_only_the_listed_events_are_told_and_by_the_method_that_was_asked_
 
 @case
 async def test_each_branch_of_a_fork_reports_on_its_own(world: World) -> None:
-    bob, ann = await world.phone("bob"), await world.phone("ann")
-    at_bob, at_ann = world.script("bob", ""), world.script("ann", "")
-    nouns = (sip(bob, statusCallback=at_bob), sip(ann, statusCallback=at_ann))
+    rob, ann = await world.phone("rob"), await world.phone("ann")
+    at_rob, at_ann = world.script("rob", ""), world.script("ann", "")
+    nouns = (sip(rob, statusCallback=at_rob), sip(ann, statusCallback=at_ann))
     number = await world.number(dial(*nouns))
     call = await world.call(number)
-    loser = await bob.offered(1, PATIENT)
+    loser = await rob.offered(1, PATIENT)
     loser.ring()
-    await world.asked("bob", 2, PATIENT)
+    await world.asked("rob", 2, PATIENT)
     callee = await answers(ann)
     await loser.request_of("CANCEL", PATIENT)
-    lost = await told(world, 3, "bob")
+    lost = await told(world, 3, "rob")
     await callee.bye()
     await call.over(PATIENT)
     won = await told(world, 4, "ann")
@@ -176,9 +176,9 @@ async def test_each_branch_of_a_fork_reports_on_its_own(world: World) -> None:
 
 @case
 async def test_a_callback_that_fails_changes_nothing(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     status = world.script("status", Reply(status=500))
-    number, call, callee = await bridged(world, dial(sip(bob, statusCallback=status)), bob)
+    number, call, callee = await bridged(world, dial(sip(rob, statusCallback=status)), rob)
     await callee.bye()
     await call.over(PATIENT)
 
@@ -191,11 +191,11 @@ async def test_a_callback_that_fails_changes_nothing(world: World) -> None:
 
 @case
 async def test_a_busy_sip_peer_is_told_with_its_code_and_headers(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", "<Hangup/>")
-    number = await world.number(dial(sip(bob), action=action))
+    number = await world.number(dial(sip(rob), action=action))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.refuse(486, [("X-Reason", "in a meeting"), ("X-Until", "15:00"), ("Y-Other", "no")])
     seen = await world.asked("action", within=PATIENT)
     await call.over(PATIENT)
@@ -211,9 +211,9 @@ async def test_a_busy_sip_peer_is_told_with_its_code_and_headers(world: World) -
 
 @case
 async def test_an_answered_sip_peer_is_told_with_200_and_the_headers_of_its_end(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", "<Hangup/>")
-    _, call, callee = await bridged(world, dial(sip(bob), action=action), bob)
+    _, call, callee = await bridged(world, dial(sip(rob), action=action), rob)
     callee.over_at = now()
     callee.rtp.mute()
     assert (await callee.ask("BYE", [("X-Why", "done")])).code == 200
@@ -228,9 +228,9 @@ async def test_an_answered_sip_peer_is_told_with_200_and_the_headers_of_its_end(
 
 @case
 async def test_a_client_noun_has_no_sip_parameters(world: World) -> None:
-    bob = await world.registered("plainbob")
+    rob = await world.registered("plainrob")
     action = world.script("action", "<Hangup/>")
-    _, call, callee = await bridged(world, dial(client("plainbob"), action=action), bob)
+    _, call, callee = await bridged(world, dial(client("plainrob"), action=action), rob)
     await callee.bye()
     seen = await world.asked("action", within=PATIENT)
     await call.over(PATIENT)
@@ -246,15 +246,15 @@ async def screened(
     world: World, *replies: Reply | str, kind: str = "Client", action: bool = True, **noun: object
 ) -> tuple[str, Call, Call]:
     """A callee who answered and is being screened; returns the number, the caller and the callee."""
-    login = f"bob{world.name}"[:60]
-    bob = await world.registered(login) if kind == "Client" else await world.phone(login)
+    login = f"rob{world.name}"[:60]
+    rob = await world.registered(login) if kind == "Client" else await world.phone(login)
     url = world.script("screen", *replies)
-    target = client(login, url=url, **noun) if kind == "Client" else sip(bob, url=url, **noun)
+    target = client(login, url=url, **noun) if kind == "Client" else sip(rob, url=url, **noun)
     after = world.script("action", world.play(GOES_ON, 0.5))
     verb = dial(target, action=after) if action else dial(target)
     number = await world.number(verb + world.play(GOES_ON, 0.5))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     callee.answer([("X-Callee", "here")])
     await callee.answered(PATIENT)
@@ -444,11 +444,11 @@ async def test_a_callee_who_hangs_up_during_the_screening_refused_the_call(world
 
 @case
 async def test_only_the_first_answer_of_a_fork_is_screened(world: World) -> None:
-    bob, ann = await world.phone("bob"), await world.phone("ann")
-    at_bob, at_ann = world.script("bob", world.play(800, 1)), world.script("ann", world.play(900, 1))
-    number = await world.number(dial(sip(bob, url=at_bob), sip(ann, url=at_ann)))
+    rob, ann = await world.phone("rob"), await world.phone("ann")
+    at_rob, at_ann = world.script("rob", world.play(800, 1)), world.script("ann", world.play(900, 1))
+    number = await world.number(dial(sip(rob, url=at_rob), sip(ann, url=at_ann)))
     call = await world.call(number)
-    loser = await bob.offered(1, PATIENT)
+    loser = await rob.offered(1, PATIENT)
     loser.ring()
     callee = await answers(ann)
     await loser.request_of("CANCEL", PATIENT)
@@ -456,16 +456,16 @@ async def test_only_the_first_answer_of_a_fork_is_screened(world: World) -> None
     await callee.bye()
     await call.over(PATIENT)
 
-    assert (world.count("ann"), world.count("bob")) == (1, 0)
+    assert (world.count("ann"), world.count("rob")) == (1, 0)
 
 
 @case
 async def test_the_timeout_of_the_dial_does_not_end_a_screening(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     url = world.script("screen", world.play(800, 3.5))
-    number = await world.number(dial(sip(bob, url=url), timeout=2))
+    number = await world.number(dial(sip(rob, url=url), timeout=2))
     call = await world.call(number)
-    callee = await answers(bob)
+    callee = await answers(rob)
     await callee.hears(800, within=PATIENT)
     await pause(2.0)
     assert callee.live

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
-from dialing import CALLEE, CALLER, PATIENT, answers, bridged, client, hears_music, put_on_hold, sip, talk
-from sipcall import AUDIBLE, FAINT, strength
-from siptext import offer
+from dialing import (
+    CALLEE,
+    CALLER,
+    PATIENT,
+    answers,
+    bridged,
+    client,
+    hears_music,
+    put_on_hold,
+    sip,
+    talk,
+    with_engine,
+)
+from harness import EngineProcess
+from processes import is_alive, udp_ports
+from pytest_twisted import ensureDeferred
+from sipcall import AUDIBLE, FAINT, Call, strength
+from siptext import media_address, offer
 from sound import RATE, Samples, sounding, tones
 from waiting import now, pause, together
+from webapp import WebApp
 from world import World, case, dial
 
 pytestmark = pytest.mark.loopback
@@ -41,10 +60,10 @@ def loudest(samples: Samples, frequency: float) -> float:
 
 @case
 async def test_the_caller_hears_the_ringing_tone_again_and_again(world: World) -> None:
-    bob = await world.phone("bob")
-    number = await world.number(dial(sip(bob)))
+    rob = await world.phone("rob")
+    number = await world.number(dial(sip(rob)))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await call.hears(440, 480, within=PATIENT)
     await call.hears_none_of(1300)
@@ -58,10 +77,10 @@ async def test_the_caller_hears_the_ringing_tone_again_and_again(world: World) -
 
 @case
 async def test_dial_music_is_heard_in_place_of_the_ringing_tone(world: World) -> None:
-    bob = await world.phone("bob")
-    number = await world.number(dial(sip(bob), dialMusic=world.tone(700, 1.0)))
+    rob = await world.phone("rob")
+    number = await world.number(dial(sip(rob), dialMusic=world.tone(700, 1.0)))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await call.hears(700, within=PATIENT)
     await call.hears_none_of(440, 480, seconds=1.2)
@@ -75,10 +94,10 @@ async def test_dial_music_is_heard_in_place_of_the_ringing_tone(world: World) ->
 
 @case
 async def test_dial_music_that_is_missing_is_a_warning_and_the_ringing_tone_is_heard(world: World) -> None:
-    bob = await world.phone("bob")
-    number = await world.number(dial(sip(bob), dialMusic=f"{world.app.url}/nothing.wav"))
+    rob = await world.phone("rob")
+    number = await world.number(dial(sip(rob), dialMusic=f"{world.app.url}/nothing.wav"))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await call.hears(440, 480, within=PATIENT)
     await world.rest.notified(13233, await world.sid(number), PATIENT)
@@ -88,10 +107,10 @@ async def test_dial_music_that_is_missing_is_a_warning_and_the_ringing_tone_is_h
 
 @case
 async def test_dial_music_disabled_is_silence(world: World) -> None:
-    bob = await world.phone("bob")
-    number = await world.number(dial(sip(bob), dialMusic="disabled"))
+    rob = await world.phone("rob")
+    number = await world.number(dial(sip(rob), dialMusic="disabled"))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await call.answered(PATIENT)
     await pause(2.0)
@@ -102,10 +121,10 @@ async def test_dial_music_disabled_is_silence(world: World) -> None:
 
 @case
 async def test_early_media_of_the_callee_is_heard_in_place_of_the_ringing_tone(world: World) -> None:
-    bob = await world.phone("bob")
-    number = await world.number(dial(sip(bob)))
+    rob = await world.phone("rob")
+    number = await world.number(dial(sip(rob)))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.hum(900)
     callee.early()
     call.hum(CALLER)
@@ -121,10 +140,10 @@ async def test_early_media_of_the_callee_is_heard_in_place_of_the_ringing_tone(w
 
 @case
 async def test_an_announcement_of_the_network_before_a_refusal_is_heard(world: World) -> None:
-    bob = await world.phone("bob")
-    number = await world.number(dial(sip(bob)) + world.play(1300, 0.4))
+    rob = await world.phone("rob")
+    number = await world.number(dial(sip(rob)) + world.play(1300, 0.4))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.hum(900)
     callee.early()
     await call.hears(900, within=PATIENT)
@@ -137,10 +156,10 @@ async def test_an_announcement_of_the_network_before_a_refusal_is_heard(world: W
 
 @case
 async def test_early_audio_of_one_branch_of_several_is_not_heard_until_it_is_alone(world: World) -> None:
-    bob, ann = await world.phone("bob"), await world.phone("ann")
-    number = await world.number(dial(sip(bob), sip(ann)))
+    rob, ann = await world.phone("rob"), await world.phone("ann")
+    number = await world.number(dial(sip(rob), sip(ann)))
     call = await world.call(number)
-    early, other = await bob.offered(1, PATIENT), await ann.offered(1, PATIENT)
+    early, other = await rob.offered(1, PATIENT), await ann.offered(1, PATIENT)
     early.hum(900)
     early.early()
     other.ring()
@@ -157,11 +176,11 @@ async def test_early_audio_of_one_branch_of_several_is_not_heard_until_it_is_alo
 
 @case
 async def test_early_audio_of_a_callee_who_is_screened_is_not_heard(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     url = world.script("screen", "")
-    number = await world.number(dial(sip(bob, url=url)))
+    number = await world.number(dial(sip(rob, url=url)))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.hum(900)
     callee.early()
     await call.hears(440, 480, within=PATIENT)
@@ -174,12 +193,12 @@ async def test_early_audio_of_a_callee_who_is_screened_is_not_heard(world: World
 
 @case
 async def test_a_client_that_registered_over_tcp_is_called_there(world: World) -> None:
-    await world.rest.client("tcpbob", "RestComm1234")
-    bob = await world.phone("tcpbob", "tcp")
-    assert (await bob.register("tcpbob", "RestComm1234")).code == 200
-    number = await world.number(dial(client("tcpbob")))
+    await world.rest.client("tcprob", "RestComm1234")
+    rob = await world.phone("tcprob", "tcp")
+    assert (await rob.register("tcprob", "RestComm1234")).code == 200
+    number = await world.number(dial(client("tcprob")))
     call = await world.call(number)
-    callee = await answers(bob)
+    callee = await answers(rob)
     await talk(call, callee)
     assert callee.invite.get("Via").startswith("SIP/2.0/TCP")
     await call.bye()
@@ -188,8 +207,8 @@ async def test_a_client_that_registered_over_tcp_is_called_there(world: World) -
 
 @case
 async def test_a_callee_who_holds_before_the_caller_speaks_and_both_hold(world: World) -> None:
-    bob = await world.phone("bob")
-    _, call, callee = await bridged(world, dial(sip(bob)), bob)
+    rob = await world.phone("rob")
+    _, call, callee = await bridged(world, dial(sip(rob)), rob)
     for one in (call, callee):
         one.hush()
         held = await one.reinvite(offer(one.rtp.port, direction="sendonly", version=2))
@@ -202,13 +221,41 @@ async def test_a_callee_who_holds_before_the_caller_speaks_and_both_hold(world: 
     await call.over(PATIENT)
 
 
+@case
+async def test_eight_pairs_at_the_same_time_hear_only_each_other(world: World) -> None:
+    phones = [await world.phone(f"pair{at}") for at in range(8)]
+    voices = [400.0 + 150 * at for at in range(16)]
+
+    async def joined(at: int) -> tuple[Call, Call]:
+        number = await world.number(dial(sip(phones[at])), name=f"voice{at}")
+        call = await world.call(number)
+        await call.answered(PATIENT)
+        return call, await answers(phones[at])
+
+    pairs = await together([joined(at) for at in range(8)])
+    for at, (call, callee) in enumerate(pairs):
+        call.hum(voices[2 * at])
+        callee.hum(voices[2 * at + 1])
+
+    async def hears_only(at: int) -> None:
+        call, callee = pairs[at]
+        await together([call.hears(voices[2 * at + 1]), callee.hears(voices[2 * at])])
+        for ear, voice in ((call, voices[2 * at + 1]), (callee, voices[2 * at])):
+            await ear.hears_none_of(*(other for other in voices if other != voice))
+
+    await together([hears_only(at) for at in range(8)])
+    for call, callee in pairs:
+        await callee.bye()
+        await call.over(PATIENT)
+
+
 # ------------------------------------------------------------------ keys
 
 
 @case
 async def test_keys_pass_in_both_directions(world: World) -> None:
-    bob = await world.phone("bob")
-    _, call, callee = await bridged(world, dial(sip(bob)), bob)
+    rob = await world.phone("rob")
+    _, call, callee = await bridged(world, dial(sip(rob)), rob)
     call.rtp.press("12#")
     callee.rtp.press("407*")
     await together([callee.keys("12#"), call.keys("407*")])
@@ -222,9 +269,9 @@ async def test_keys_pass_in_both_directions(world: World) -> None:
 
 @case
 async def test_ac51_a_recording_has_both_voices(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", "<Hangup/>")
-    number, call, callee = await bridged(world, dial(sip(bob), action=action, record="true"), bob)
+    number, call, callee = await bridged(world, dial(sip(rob), action=action, record="true"), rob)
     await pause(1.0)
     await callee.bye()
     seen = await world.asked("action", within=PATIENT)
@@ -242,10 +289,10 @@ async def test_ac51_a_recording_has_both_voices(world: World) -> None:
 
 @case
 async def test_a_dual_recording_has_each_voice_on_its_own_side(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", "<Hangup/>")
-    verb = dial(sip(bob), action=action, record="record-from-answer-dual")
-    _, call, callee = await bridged(world, verb, bob)
+    verb = dial(sip(rob), action=action, record="record-from-answer-dual")
+    _, call, callee = await bridged(world, verb, rob)
     await pause(1.0)
     await callee.bye()
     seen = await world.asked("action", within=PATIENT)
@@ -260,11 +307,11 @@ async def test_a_dual_recording_has_each_voice_on_its_own_side(world: World) -> 
 
 @case
 async def test_a_recording_from_the_ringing_on_is_longer_than_the_call(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", "<Hangup/>")
-    number = await world.number(dial(sip(bob), action=action, record="record-from-ringing"))
+    number = await world.number(dial(sip(rob), action=action, record="record-from-ringing"))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await pause(2.0)
     callee.answer()
@@ -282,11 +329,11 @@ async def test_a_recording_from_the_ringing_on_is_longer_than_the_call(world: Wo
 
 @case
 async def test_an_unanswered_dial_has_no_recording(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", "<Hangup/>")
-    number = await world.number(dial(sip(bob), action=action, record="true"))
+    number = await world.number(dial(sip(rob), action=action, record="true"))
     call = await world.call(number)
-    (await bob.offered(1, PATIENT)).refuse(486)
+    (await rob.offered(1, PATIENT)).refuse(486)
     seen = await world.asked("action", within=PATIENT)
     await call.over(PATIENT)
 
@@ -296,9 +343,9 @@ async def test_an_unanswered_dial_has_no_recording(world: World) -> None:
 
 @case
 async def test_a_recording_is_kept_when_the_caller_hangs_up(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", "")
-    _, call, callee = await bridged(world, dial(sip(bob), action=action, record="true"), bob)
+    _, call, callee = await bridged(world, dial(sip(rob), action=action, record="true"), rob)
     await pause(0.5)
     await call.bye()
     await callee.over(PATIENT)
@@ -313,8 +360,8 @@ async def test_a_recording_is_kept_when_the_caller_hangs_up(world: World) -> Non
 
 @case
 async def test_a_callee_who_holds_lets_the_caller_hear_music_until_the_call_is_resumed(world: World) -> None:
-    bob = await world.phone("bob")
-    _, call, callee = await bridged(world, dial(sip(bob)), bob)
+    rob = await world.phone("rob")
+    _, call, callee = await bridged(world, dial(sip(rob)), rob)
     await put_on_hold(callee, call)
     await talk(call, callee)
     await callee.bye()
@@ -323,8 +370,8 @@ async def test_a_callee_who_holds_lets_the_caller_hear_music_until_the_call_is_r
 
 @case
 async def test_a_caller_who_holds_lets_the_callee_hear_music_until_the_call_is_resumed(world: World) -> None:
-    bob = await world.phone("bob")
-    _, call, callee = await bridged(world, dial(sip(bob)), bob)
+    rob = await world.phone("rob")
+    _, call, callee = await bridged(world, dial(sip(rob)), rob)
     await put_on_hold(call, callee)
     await talk(call, callee)
     await callee.bye()
@@ -332,9 +379,61 @@ async def test_a_caller_who_holds_lets_the_callee_hear_music_until_the_call_is_r
 
 
 @case
+async def test_a_hold_in_the_old_way_by_an_address_of_zeros_is_a_hold(world: World) -> None:
+    rob = await world.phone("rob")
+    _, call, callee = await bridged(world, dial(sip(rob)), rob)
+    callee.hush()
+    held = await callee.reinvite(offer(callee.rtp.port, address="0.0.0.0", version=2))
+    assert held.code == 200
+    await hears_music(call)
+    assert (await callee.reinvite(offer(callee.rtp.port, version=3))).code == 200
+    await talk(call, callee)
+    await callee.bye()
+    await call.over(PATIENT)
+
+
+@case
+async def test_a_hold_with_inactive_is_a_hold(world: World) -> None:
+    rob = await world.phone("rob")
+    _, call, callee = await bridged(world, dial(sip(rob)), rob)
+    call.hush()
+    held = await call.reinvite(offer(call.rtp.port, direction="inactive", version=2))
+    assert held.code == 200
+    await hears_music(callee)
+    assert (await call.reinvite(offer(call.rtp.port, version=3))).code == 200
+    await talk(call, callee)
+    await call.bye()
+    await callee.over(PATIENT)
+
+
+@case
+async def test_a_recording_goes_on_through_a_hold(world: World) -> None:
+    rob = await world.phone("rob")
+    action = world.script("action", "<Hangup/>")
+    verb = dial(sip(rob), action=action, record="record-from-answer-dual")
+    _, call, callee = await bridged(world, verb, rob)
+    await put_on_hold(callee, call)
+    call.hum(700)
+    callee.hum(1700)
+    await together([call.hears(1700), callee.hears(700)])
+    await pause(0.5)
+    await callee.bye()
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+    channels, samples = await sounds(world, seen.form["RecordingUrl"])
+
+    assert channels == 2
+    half = len(samples) // 2
+    assert loudest(samples[:half, 1], CALLEE) > AUDIBLE
+    assert loudest(samples[half:, 0], 700) > AUDIBLE
+    assert loudest(samples[half:, 1], 1700) > AUDIBLE
+    assert abs(len(samples) / RATE - int(seen.form["DialCallDuration"])) < 1.6
+
+
+@case
 async def test_a_callee_who_hangs_up_on_hold_leaves_no_music_behind(world: World) -> None:
-    bob = await world.phone("bob")
-    _, call, callee = await bridged(world, dial(sip(bob)), bob, world.play(1300, 0.4))
+    rob = await world.phone("rob")
+    _, call, callee = await bridged(world, dial(sip(rob)), rob, world.play(1300, 0.4))
     await callee.reinvite(offer(callee.rtp.port, direction="sendonly", version=2))
     callee.hush()
     await hears_music(call)
@@ -349,8 +448,8 @@ async def test_a_callee_who_hangs_up_on_hold_leaves_no_music_behind(world: World
 
 @case
 async def test_both_may_move_to_other_ports_within_the_call(world: World) -> None:
-    bob = await world.phone("bob")
-    _, call, callee = await bridged(world, dial(sip(bob)), bob)
+    rob = await world.phone("rob")
+    _, call, callee = await bridged(world, dial(sip(rob)), rob)
     for one in (callee, call):
         one.move()
         assert (await one.reinvite(one.body)).code == 200
@@ -359,3 +458,57 @@ async def test_both_may_move_to_other_ports_within_the_call(world: World) -> Non
     await call.keys("7")
     await callee.bye()
     await call.over(PATIENT)
+
+
+# ------------------------------------------------------------------ workers
+
+
+def worker_of(engine: EngineProcess, call: Call) -> int:
+    """Process id of the worker that a call's audio comes from."""
+    assert call.rtp.remote is not None
+    port = call.rtp.remote[1]
+    (found,) = [pid for pid in engine.workers() if is_alive(pid) and port in udp_ports(pid)]
+    return found
+
+
+async def spread(world: World, after: str) -> tuple[str, Call, Call]:
+    """A caller who is joined with a callee in another worker: the last one of a large fork."""
+    phones = [await world.phone(f"spread{at}") for at in range(10)]
+    number = await world.number(dial(*(sip(phone) for phone in phones)) + after)
+    call = await world.call(number)
+    await call.answered(PATIENT)
+    offers = [await phone.offered(1, PATIENT) for phone in phones]
+    ports = udp_ports(worker_of(world.engine, call))
+    callee = next(one for one in offers if media_address(one.invite.body)[1] not in ports)
+    callee.answer()
+    await callee.answered(PATIENT)
+    await talk(call, callee)
+    return number, call, callee
+
+
+@ensureDeferred
+async def test_a_callee_whose_worker_dies_leaves_a_caller_who_goes_on(app: WebApp, tmp_path: Path) -> None:
+    async def callee_lost(world: World) -> None:
+        number, call, callee = await spread(world, world.play(1300, 0.5))
+        os.kill(worker_of(world.engine, callee), signal.SIGKILL)
+        await callee.over(PATIENT)
+        await call.over(PATIENT)
+        assert tones(call.heard())[-1].frequency == pytest.approx(1300, abs=30)
+        rows = await world.dialed(number, 10)
+        assert sorted({row["status"] for row in rows}) == ["canceled", "completed"]
+        assert (await world.row(number))["status"] == "completed"
+
+    await with_engine(app, tmp_path / "data", "callee_lost", callee_lost, "media.start_rate=3")
+
+
+@ensureDeferred
+async def test_a_caller_whose_worker_dies_ends_the_callee(app: WebApp, tmp_path: Path) -> None:
+    async def caller_lost(world: World) -> None:
+        number, call, callee = await spread(world, world.play(1300, 0.5))
+        os.kill(worker_of(world.engine, call), signal.SIGKILL)
+        await call.over(PATIENT)
+        await callee.over(PATIENT)
+        await world.dialed(number, 10)
+        assert (await world.row(number))["status"] == "completed"
+
+    await with_engine(app, tmp_path / "data", "caller_lost", caller_lost, "media.start_rate=3")

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import idle
-from dialing import PATIENT, answers, client, put_on_hold, silence, sip, talk
+from dialing import PATIENT, answers, client, put_on_hold, silence, sip, talk, with_engine
 from harness import EngineProcess
 from pytest_twisted import async_yield_fixture, ensureDeferred
 from sipcall import Call
@@ -17,7 +16,7 @@ from siptext import offer
 from sound import sounding, tones
 from waiting import eventually, pause, stays, together
 from webapp import WebApp
-from world import World, case, dial, element, run_scenario, uri_of
+from world import World, case, dial, element, uri_of
 
 pytestmark = pytest.mark.loopback
 
@@ -77,10 +76,10 @@ def goes_on(call: Call) -> None:
 @case
 async def test_ac49_a_client_who_answers_first_lets_the_number_be_cancelled(world: World) -> None:
     (proxy,) = PROXY
-    bob = await world.registered("ac49bob")
-    number = await world.number(dial(number_noun("+15558880049"), client("ac49bob")))
+    rob = await world.registered("ac49rob")
+    number = await world.number(dial(number_noun("+15558880049"), client("ac49rob")))
     call = await world.call(number)
-    outside, inside = await at_proxy(proxy, "+15558880049"), await bob.offered(1, PATIENT)
+    outside, inside = await at_proxy(proxy, "+15558880049"), await rob.offered(1, PATIENT)
     outside.ring()
     inside.ring()
     await call.hears(440, 480, within=PATIENT)
@@ -93,7 +92,7 @@ async def test_ac49_a_client_who_answers_first_lets_the_number_be_cancelled(worl
 
     rows = await world.dialed(number, 2)
     found = {row["to"]: row["status"] for row in rows}
-    assert found == {"+15558880049": "canceled", "ac49bob": "completed"}
+    assert found == {"+15558880049": "canceled", "ac49rob": "completed"}
 
 
 @case
@@ -129,11 +128,11 @@ async def test_without_a_caller_id_the_caller_is_the_from(world: World) -> None:
 @case
 async def test_the_caller_id_may_be_a_client_and_holds_for_all_nouns(world: World) -> None:
     (proxy,) = PROXY
-    bob = await world.registered("idbob")
-    nouns = number_noun("+15558880061"), client("idbob")
+    rob = await world.registered("idrob")
+    nouns = number_noun("+15558880061"), client("idrob")
     number = await world.number(dial(*nouns, callerId="client:thomas"))
     call = await world.call(number)
-    for callee in (await at_proxy(proxy, "+15558880061"), await bob.offered(1, PATIENT)):
+    for callee in (await at_proxy(proxy, "+15558880061"), await rob.offered(1, PATIENT)):
         assert uri_of(callee.invite.get("From")).startswith("sip:thomas@")
         callee.refuse(486)
     await call.over(PATIENT)
@@ -209,11 +208,11 @@ async def test_a_carrier_that_sends_early_audio_is_heard_and_can_refuse(world: W
 
 @case
 async def test_the_callee_of_a_program_is_joined_with_whom_its_document_dials(world: World) -> None:
-    ann, bob = await world.phone("ann"), await world.phone("bob")
-    url = world.script("voice", dial(sip(bob)))
+    ann, rob = await world.phone("ann"), await world.phone("rob")
+    url = world.script("voice", dial(sip(rob)))
     row = await world.rest.start_call(From="+15550009", To=ann.uri, Url=url)
     near = await answers(ann)
-    far = await answers(bob)
+    far = await answers(rob)
     near.hum(600)
     far.hum(1000)
     await together([near.hears(1000), far.hears(600)])
@@ -227,25 +226,6 @@ async def test_the_callee_of_a_program_is_joined_with_whom_its_document_dials(wo
 
 
 # ------------------------------------------------------------------ settings of proxies
-
-
-async def with_engine(
-    app: WebApp, data: Path, name: str, scenario: Callable[[World], Any], *settings: str
-) -> dict[str, Any]:
-    """Run a scenario in an engine of its own; returns the engine's credentials."""
-    engine = await EngineProcess.start(data, "media.spare_workers=1", *settings)
-    try:
-
-        async def named(world: World) -> None:
-            await scenario(world)
-
-        named.__name__ = name
-        await run_scenario(named, engine, app)
-        await idle(engine)
-        assert not engine.problems
-    finally:
-        await engine.stop()
-    return engine.credentials
 
 
 async def dialed_at(world: World, proxy: Phone, noun: str, expected: str) -> Call:
@@ -364,9 +344,9 @@ async def test_without_a_proxy_a_number_is_a_failed_branch(app: WebApp, tmp_path
 @ensureDeferred
 async def test_a_setting_makes_all_dials_answer_on_bridge(app: WebApp, tmp_path: Path) -> None:
     async def held_back(world: World) -> None:
-        bob = await world.phone("bob")
-        call = await world.call(await world.number(dial(sip(bob))))
-        callee = await bob.offered(1, PATIENT)
+        rob = await world.phone("rob")
+        call = await world.call(await world.number(dial(sip(rob))))
+        callee = await rob.offered(1, PATIENT)
         callee.ring()
         await stays(lambda: 200 not in call.codes, 1.0, "the caller is not answered yet")
         callee.answer()
@@ -381,9 +361,9 @@ async def test_a_setting_makes_all_dials_answer_on_bridge(app: WebApp, tmp_path:
 @ensureDeferred
 async def test_without_hold_music_the_other_side_hears_silence(app: WebApp, tmp_path: Path) -> None:
     async def quiet(world: World) -> None:
-        bob = await world.phone("bob")
-        call = await world.call(await world.number(dial(sip(bob))))
-        callee = await answers(bob)
+        rob = await world.phone("rob")
+        call = await world.call(await world.number(dial(sip(rob))))
+        callee = await answers(rob)
         await talk(call, callee)
         callee.hush()
         held = await callee.reinvite(offer(callee.rtp.port, direction="sendonly", version=2))
@@ -403,11 +383,11 @@ async def test_without_hold_music_the_other_side_hears_silence(app: WebApp, tmp_
 
 @case
 async def test_with_answer_on_bridge_the_caller_is_answered_when_the_callee_is(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", world.play(GOES_ON, 0.5))
-    number = await world.number(dial(sip(bob), answerOnBridge="true", action=action))
+    number = await world.number(dial(sip(rob), answerOnBridge="true", action=action))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await call.response(180, PATIENT)
     await stays(lambda: max(call.codes) < 200, 1.5, "the caller is not answered yet")
@@ -425,11 +405,11 @@ async def test_with_answer_on_bridge_the_caller_is_answered_when_the_callee_is(w
 
 @case
 async def test_with_answer_on_bridge_a_busy_callee_makes_a_busy_call(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     status = world.script("status", "")
-    number = await world.number(dial(sip(bob), answerOnBridge="true"), StatusCallback=status)
+    number = await world.number(dial(sip(rob), answerOnBridge="true"), StatusCallback=status)
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     callee.refuse(486)
     assert (await call.final(PATIENT)).code == 486
@@ -440,10 +420,10 @@ async def test_with_answer_on_bridge_a_busy_callee_makes_a_busy_call(world: Worl
 
 @case
 async def test_with_answer_on_bridge_the_next_verb_answers(world: World) -> None:
-    bob = await world.phone("bob")
-    number = await world.number(dial(sip(bob), answerOnBridge="true") + world.play(GOES_ON, 0.5))
+    rob = await world.phone("rob")
+    number = await world.number(dial(sip(rob), answerOnBridge="true") + world.play(GOES_ON, 0.5))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await stays(lambda: 200 not in call.codes, 0.5, "the caller is not answered yet")
     callee.refuse(486)
@@ -454,10 +434,10 @@ async def test_with_answer_on_bridge_the_next_verb_answers(world: World) -> None
 
 @case
 async def test_with_answer_on_bridge_an_unanswered_dial_is_408_for_the_caller(world: World) -> None:
-    bob = await world.phone("bob")
-    number = await world.number(dial(sip(bob), answerOnBridge="true", timeout=2))
+    rob = await world.phone("rob")
+    number = await world.number(dial(sip(rob), answerOnBridge="true", timeout=2))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await callee.request_of("CANCEL", PATIENT)
     assert (await call.final(PATIENT)).code == 408
@@ -467,11 +447,11 @@ async def test_with_answer_on_bridge_an_unanswered_dial_is_408_for_the_caller(wo
 
 @case
 async def test_a_caller_who_gives_up_before_the_answer_cancels_the_callee(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     action = world.script("action", "<Hangup/>")
-    number = await world.number(dial(sip(bob), answerOnBridge="true", action=action))
+    number = await world.number(dial(sip(rob), answerOnBridge="true", action=action))
     call = await world.call(number)
-    callee = await bob.offered(1, PATIENT)
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await call.response(180, PATIENT)
     assert (await call.cancel()).code == 200
@@ -487,11 +467,11 @@ async def test_a_caller_who_gives_up_before_the_answer_cancels_the_callee(world:
 
 @case
 async def test_a_screened_callee_keeps_a_caller_waiting_who_is_answered_on_bridge(world: World) -> None:
-    bob = await world.phone("bob")
+    rob = await world.phone("rob")
     url = world.script("screen", world.play(800, 2.0))
-    number = await world.number(dial(sip(bob, url=url), answerOnBridge="true"))
+    number = await world.number(dial(sip(rob, url=url), answerOnBridge="true"))
     call = await world.call(number)
-    callee = await answers(bob)
+    callee = await answers(rob)
     await callee.hears(800, within=PATIENT)
     assert 200 not in call.codes
     await call.answered(PATIENT)
@@ -505,7 +485,7 @@ async def test_a_screened_callee_keeps_a_caller_waiting_who_is_answered_on_bridg
 
 async def pair_of_clients(world: World, name: str) -> tuple[Phone, Phone]:
     """Two registered clients."""
-    return await world.registered(f"{name}ann"), await world.registered(f"{name}bob")
+    return await world.registered(f"{name}ann"), await world.registered(f"{name}rob")
 
 
 def calls(phone: Phone, to: str, **options: Any) -> Call:
@@ -526,9 +506,9 @@ async def refusal(call: Call) -> int:
 
 @case
 async def test_ac64_a_client_who_calls_a_client_is_answered_when_the_callee_answers(world: World) -> None:
-    ann, bob = await pair_of_clients(world, "ac64")
-    call = calls(ann, "ac64bob", headers=[("X-Tenant", "42"), ("Y-Other", "1")])
-    callee = await bob.offered(1, PATIENT)
+    ann, rob = await pair_of_clients(world, "ac64")
+    call = calls(ann, "ac64rob", headers=[("X-Tenant", "42"), ("Y-Other", "1")])
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await call.response(180, PATIENT)
     await stays(lambda: 200 not in call.codes, 1.0, "the caller is not answered yet")
@@ -564,15 +544,15 @@ async def both_rows(world: World, name: str, status: str = "completed") -> set[s
     child = next(row for row in rows if row.get("parent_call_sid"))
     assert child["parent_call_sid"] == parent["sid"]
     assert child["direction"] == "outbound-dial"
-    assert parent["to"] == child["to"] == f"{name}bob"
+    assert parent["to"] == child["to"] == f"{name}rob"
     return {parent["sid"], child["sid"]}
 
 
 @case
 async def test_a_client_who_hangs_up_ends_the_other_client(world: World) -> None:
-    ann, bob = await pair_of_clients(world, "up")
-    call = calls(ann, "upbob")
-    callee = await answers(bob)
+    ann, rob = await pair_of_clients(world, "up")
+    call = calls(ann, "uprob")
+    callee = await answers(rob)
     await call.answered(PATIENT)
     await talk(call, callee)
     await call.bye()
@@ -582,9 +562,9 @@ async def test_a_client_who_hangs_up_ends_the_other_client(world: World) -> None
 
 @case
 async def test_a_client_on_hold_hears_music_and_the_call_goes_on(world: World) -> None:
-    ann, bob = await pair_of_clients(world, "hold")
-    call = calls(ann, "holdbob")
-    callee = await answers(bob)
+    ann, rob = await pair_of_clients(world, "hold")
+    call = calls(ann, "holdrob")
+    callee = await answers(rob)
     await call.answered(PATIENT)
     await talk(call, callee)
     await put_on_hold(call, callee)
@@ -597,9 +577,9 @@ async def test_a_client_on_hold_hears_music_and_the_call_goes_on(world: World) -
 
 @case
 async def test_a_busy_client_is_busy_for_the_calling_client(world: World) -> None:
-    ann, bob = await pair_of_clients(world, "busy")
-    call = calls(ann, "busybob")
-    callee = await bob.offered(1, PATIENT)
+    ann, rob = await pair_of_clients(world, "busy")
+    call = calls(ann, "busyrob")
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     callee.refuse(486)
     assert await refusal(call) == 486
@@ -609,17 +589,17 @@ async def test_a_busy_client_is_busy_for_the_calling_client(world: World) -> Non
 
 @case
 async def test_a_client_who_declines_declines_the_calling_client(world: World) -> None:
-    ann, bob = await pair_of_clients(world, "decline")
-    call = calls(ann, "declinebob")
-    (await bob.offered(1, PATIENT)).refuse(603)
+    ann, rob = await pair_of_clients(world, "decline")
+    call = calls(ann, "declinerob")
+    (await rob.offered(1, PATIENT)).refuse(603)
     assert await refusal(call) == 603
 
 
 @case
 async def test_a_client_who_does_not_answer_is_given_up_after_the_ring_time(world: World) -> None:
-    ann, bob = await pair_of_clients(world, "late")
-    call = calls(ann, "latebob")
-    callee = await bob.offered(1, PATIENT)
+    ann, rob = await pair_of_clients(world, "late")
+    call = calls(ann, "laterob")
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await callee.request_of("CANCEL", RING_SECONDS + PATIENT)
     assert await refusal(call) == 408
@@ -628,9 +608,9 @@ async def test_a_client_who_does_not_answer_is_given_up_after_the_ring_time(worl
 
 @case
 async def test_a_calling_client_who_gives_up_cancels_the_other(world: World) -> None:
-    ann, bob = await pair_of_clients(world, "cancel")
-    call = calls(ann, "cancelbob")
-    callee = await bob.offered(1, PATIENT)
+    ann, rob = await pair_of_clients(world, "cancel")
+    call = calls(ann, "cancelrob")
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await call.response(180, PATIENT)
     assert (await call.cancel()).code == 200
@@ -641,10 +621,10 @@ async def test_a_calling_client_who_gives_up_cancels_the_other(world: World) -> 
 
 @case
 async def test_all_devices_of_a_called_client_ring_and_the_first_wins(world: World) -> None:
-    ann, bob = await pair_of_clients(world, "two")
-    tablet = await world.device("twobob")
-    call = calls(ann, "twobob")
-    loser, callee = await bob.offered(1, PATIENT), await tablet.offered(1, PATIENT)
+    ann, rob = await pair_of_clients(world, "two")
+    tablet = await world.device("tworob")
+    call = calls(ann, "tworob")
+    loser, callee = await rob.offered(1, PATIENT), await tablet.offered(1, PATIENT)
     loser.ring()
     callee.ring()
     callee.answer()
@@ -658,20 +638,66 @@ async def test_all_devices_of_a_called_client_ring_and_the_first_wins(world: Wor
 @case
 async def test_a_client_who_calls_a_client_without_a_device_is_told_404(world: World) -> None:
     ann = await world.registered("lonelyann")
-    await world.rest.client("lonelybob", PASSWORD)
-    call = calls(ann, "lonelybob")
+    await world.rest.client("lonelyrob", PASSWORD)
+    call = calls(ann, "lonelyrob")
     assert await refusal(call) == 404
     found = await world.rest.notifications(ErrorCode="11001")
-    assert [row for row in found if "lonelybob" in str(row)]
-    assert await world.rest.calls(To="lonelybob") == []
+    assert [row for row in found if "lonelyrob" in str(row)]
+    assert await world.rest.calls(To="lonelyrob") == []
+
+
+@case
+async def test_headers_between_clients_arrive_as_they_were_sent(world: World) -> None:
+    ann, rob = await pair_of_clients(world, "header")
+    odd = 'a&b=c?d; "q" <e> 100%41 + {"key": [1, 2]}'
+    long = '{"id": "4711", "note": "<&>"} ' * 25
+    much = "m" * 1500  # more than any noun may have
+    headers = [("X-Odd", odd), ("X-Long", long.strip()), ("X-Much", much), ("X-Last", "z")]
+    call = calls(ann, "headerrob", headers=headers)
+    callee = await rob.offered(1, PATIENT)
+    assert callee.invite.get("X-Odd") == odd
+    assert callee.invite.get("X-Last") == "z"
+    assert callee.invite.get("X-Long") == long.strip()
+    assert callee.invite.get("X-Much") == ""
+    callee.refuse(486)
+    assert await refusal(call) == 486
+
+
+@case
+async def test_a_device_that_is_gone_does_not_keep_the_others_from_answering(world: World) -> None:
+    ann, rob = await pair_of_clients(world, "gone")
+    tablet = await world.device("gonerob")
+    await rob.close()
+    world.forget(rob)
+    call = calls(ann, "gonerob")
+    callee = await answers(tablet)
+    await call.answered(PATIENT)
+    await talk(call, callee)
+    await callee.bye()
+    await call.over(PATIENT)
+
+
+@case
+async def test_a_client_whose_connection_is_lost_cannot_be_called(world: World) -> None:
+    await world.rest.client("lostrob", PASSWORD)
+    rob = await world.phone("lostrob", "tcp")
+    assert (await rob.register("lostrob", PASSWORD)).code == 200
+    await rob.close()
+    action = world.script("action", world.play(GOES_ON, 0.5))
+    number = await world.number(dial(client("lostrob"), action=action, timeout=3))
+    call = await world.call(number)
+    seen = await world.asked("action", within=PATIENT)
+    await call.over(PATIENT)
+    assert seen.form["DialCallStatus"] == "failed"
+    goes_on(call)
 
 
 @case
 async def test_a_caller_from_outside_reaches_a_client(world: World) -> None:
-    bob = await world.registered("outsidebob")
+    rob = await world.registered("outsiderob")
     phone = await world.phone("+15550077")
-    call = phone.call("outsidebob")
-    callee = await bob.offered(1, PATIENT)
+    call = phone.call("outsiderob")
+    callee = await rob.offered(1, PATIENT)
     callee.ring()
     await call.response(180, PATIENT)
     callee.answer()
@@ -684,8 +710,8 @@ async def test_a_caller_from_outside_reaches_a_client(world: World) -> None:
 
 @case
 async def test_a_caller_from_outside_does_not_reach_a_client_without_a_device(world: World) -> None:
-    await world.rest.client("absentbob", PASSWORD)
-    call = (await world.phone("+15550078")).call("absentbob")
+    await world.rest.client("absentrob", PASSWORD)
+    call = (await world.phone("+15550078")).call("absentrob")
     assert await refusal(call) in (404, 480)
     assert 200 not in call.codes
 
@@ -709,14 +735,14 @@ async def test_a_client_reaches_the_world_through_the_proxy(world: World) -> Non
 
 @case
 async def test_ac65_a_client_with_an_application_runs_it_whatever_was_dialed(world: World) -> None:
-    bob = await world.registered("ac65bob")
-    url = world.script("app", dial(client("ac65bob"), callerId="ac65ann") + world.play(GOES_ON, 0.5))
+    rob = await world.registered("ac65rob")
+    url = world.script("app", dial(client("ac65rob"), callerId="ac65ann") + world.play(GOES_ON, 0.5))
     ann = await world.registered("ac65ann", VoiceUrl=url)
-    call = calls(ann, "ac65bob")
+    call = calls(ann, "ac65rob")
     seen = await world.asked("app", within=PATIENT)
-    assert (seen.form["From"], seen.form["To"]) == ("ac65ann", "ac65bob")
+    assert (seen.form["From"], seen.form["To"]) == ("ac65ann", "ac65rob")
     assert (seen.form["Direction"], seen.form["CallStatus"]) == ("inbound", "ringing")
-    callee = await answers(bob)
+    callee = await answers(rob)
     await talk(call, callee)
     await callee.bye()
     await call.over(PATIENT)

@@ -1,4 +1,4 @@
-"""Transfers that phones ask for by REFER: blind with the number's document, blind between clients, attended."""
+"""Transfers that phones ask for by REFER: blind to the number's document or between clients, attended."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from conftest import idle
 from harness import EngineProcess
 from pytest_twisted import ensureDeferred
 from sipcall import Call
-from sipphone import Phone
+from sipphone import Phone, _Udp
 from siptext import Message, offer, tag_of
-from waiting import eventually, together
+from waiting import eventually, reactor, together
 from webapp import WebApp
 from world import World, case, dial, element, run_scenario
 
@@ -156,7 +156,11 @@ async def test_ac80_the_callee_is_joined_with_another_when_the_caller_transfers(
     bob = await world.phone("bob")
     carol = await world.registered("ac80carol")
     refer = world.script("refer", dial(element("Client", "ac80carol")))
-    number, alice, bobs = await bridged(world, bob, "<Say>never</Say>", ReferUrl=refer)
+    action = world.script("action", "<Say>never</Say>")
+    number = await world.number(dial(element("Sip", bob.uri), action=action), ReferUrl=refer)
+    alice = await world.answered(number)
+    bobs = await taken(bob)
+    await talk(alice, ALICE, bobs, BOB)
     parent = await world.sid(number)
     child = await child_of(world, parent)
 
@@ -171,6 +175,8 @@ async def test_ac80_the_callee_is_joined_with_another_when_the_caller_transfers(
     assert (await world.rest.ended(parent, PATIENT))["status"] == "completed"
     assert (await world.rest.call(child))["status"] == "in-progress"
     grandchild = await child_of(world, child)
+    last = (await world.asked("action", within=PATIENT)).form
+    assert (last["DialCallSid"], last["DialCallStatus"]) == (child, "completed")
     carols.rtp.press("5")
     await bobs.keys("5", PATIENT)
     await carols.bye()
@@ -181,24 +187,28 @@ async def test_ac80_the_callee_is_joined_with_another_when_the_caller_transfers(
 
 
 @case
-async def test_the_document_comes_by_the_method_of_the_number_from_its_application(world: World) -> None:
+async def test_the_document_is_requested_by_the_method_of_the_number(world: World) -> None:
     bob = await world.phone("bob")
-    url = world.script("application", world.play(800, 0.5))
-    reply = await world.rest.post("Applications.json", FriendlyName=world.name, Kind="voice", RcmlUrl=url)
-    assert reply.status == 200, reply
-    _, alice, bobs = await bridged(
-        world,
-        bob,
-        ReferUrl=world.script("never", "<Hangup/>"),
-        ReferMethod="GET",
-        ReferApplicationSid=reply.json["sid"],
-    )
+    refer = world.script("refer", world.play(800, 0.5))
+    _, alice, bobs = await bridged(world, bob, ReferUrl=refer, ReferMethod="GET")
     assert (await bobs.refer(f"<{alice.phone.uri}>")).code == 202
     await told(bobs)
-    seen = await world.asked("application", within=PATIENT)
+    seen = await world.asked("refer", within=PATIENT)
     assert (seen.method, seen.query["ReferTarget"]) == ("GET", alice.phone.user)
+    await alice.sound(0.3, PATIENT, frequency=800)
     await alice.over(PATIENT)
-    assert world.count("never") == 0
+
+
+@case
+async def test_a_transferred_party_is_hung_up_on_when_there_is_no_document(world: World) -> None:
+    bob = await world.phone("bob")
+    number, alice, bobs = await bridged(world, bob, ReferUrl=f"{world.app.url}{world.path('missing')}")
+    assert (await bobs.refer("<sip:4711@127.0.0.1>")).code == 202
+    await told(bobs)
+    await alice.over(PATIENT)
+    parent = await world.sid(number)
+    assert await statuses(world, parent) == ["completed"]
+    assert await world.rest.notifications(CallSid=parent)
 
 
 @case
@@ -390,8 +400,7 @@ async def client_call(
 async def test_a_client_who_was_called_transfers_the_caller_to_a_third_one(world: World) -> None:
     alice, bob, carol = [await world.registered(f"third{name}") for name in ("alice", "bob", "carol")]
     alices, bobs = await client_call(world, alice, bob, ALICE, BOB)
-    host, port = bob.engine
-    assert (await bobs.refer(f"<sip:{carol.user}@{host}:{port}>")).code == 202
+    assert (await bobs.refer(f'"Carol" <sip:{carol.user}@LocalHost>;x=1')).code == 202
     await told(bobs)
     carols = await taken(carol)
     await talk(alices, ALICE, carols, CAROL)
@@ -428,11 +437,32 @@ async def test_a_client_who_called_transfers_the_callee_to_a_third_one(world: Wo
     assert await statuses(world, parent, child, grandchild) == ["completed"] * 3
 
 
+class PhoneElsewhere(Phone):
+    """A phone at an address that is not the engine's own; its audio is."""
+
+    async def open(self) -> PhoneElsewhere:
+        """Open the socket at 127.0.0.2."""
+        self._link = _Udp(self._received)
+        self._socket = reactor.listenUDP(0, self._link, interface="127.0.0.2", maxPacketSize=65536)
+        self.port = self._socket.getHost().port
+        return self
+
+    @property
+    def contact(self) -> str:
+        """The Contact."""
+        return f"<sip:{self.user}@127.0.0.2:{self.port}>"
+
+    def via(self, branch: str) -> str:
+        """A Via."""
+        return f"SIP/2.0/UDP 127.0.0.2:{self.port};rport;branch={branch}"
+
+
 @case
 async def test_a_client_is_transferred_to_a_phone_elsewhere(world: World) -> None:
     alice, bob = [await world.registered(f"away{name}") for name in ("alice", "bob")]
     alices, bobs = await client_call(world, alice, bob, ALICE, BOB)
-    away = await world.phone("away")
+    away = await PhoneElsewhere(world.engine.address(), "away").open()
+    world._phones.append(away)
     assert (await bobs.refer(f"<{away.uri}>")).code == 202
     await told(bobs)
     aways = await taken(away)

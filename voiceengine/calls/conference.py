@@ -43,6 +43,8 @@ class _Membership:
     playing: str = ""
     """What is played on the leg without a document."""
     document: SideRun | None = None
+    muted_here: bool = False
+    """The conference muted it, and unmutes it when it leaves."""
     hold_asked: bool = False
     """A program put it on hold, whatever its phone does."""
     hold_url: str | None = None
@@ -124,6 +126,7 @@ class Conference:
         )
         effects = self.room.join(member)
         if spec.muted and not call.row.muted:
+            self._members[call.sid].muted_here = True
             call.mute(True)
         if self._tells_speakers:
             call.leg.watch_speech(True)
@@ -143,7 +146,7 @@ class Conference:
         call.records.journal("conference_left", conference=self.sid)
         if self._tells_speakers:
             call.leg.watch_speech(False)
-        if found.spec.muted and not call.leg.ended:
+        if found.muted_here and not call.leg.ended:
             call.mute(False)
         self._carry_out(self.room.leave(call.sid))
 

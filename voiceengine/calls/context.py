@@ -57,8 +57,6 @@ class CallContext:
     metrics: Metrics
     interpreter: InterpreterSettings
     placement: Placement = attrs.field(factory=Placement)
-    own_hosts: frozenset[str] = frozenset()
-    """Domains and addresses that mean this engine."""
     base_url: str = ""
     """Relative URLs of numbers and applications lead here."""
 

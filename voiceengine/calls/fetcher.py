@@ -68,6 +68,17 @@ class _Creator:
         return SSL.Connection(self._options.getContext(), None)
 
 
+class _Pool(HTTPConnectionPool):
+    """Keeps connections, but for those of HTTP/1.0 servers, which close them."""
+
+    def _putConnection(self, key: Any, connection: Any) -> None:  # noqa: N802 - the name is Twisted's
+        response = getattr(getattr(connection, "_parser", None), "response", None)
+        if response is not None and tuple(response.version[1:]) < (1, 1):
+            connection.transport.loseConnection()
+            return
+        super()._putConnection(key, connection)  # type: ignore[no-untyped-call]
+
+
 class WebClient:
     """The engine's HTTP client: one connection pool for all requests to applications.
 
@@ -83,7 +94,7 @@ class WebClient:
         self.reactor = reactor
         self.settings = settings
         self._observe = observe or (lambda _seconds, _result: None)
-        self._pool = HTTPConnectionPool(reactor, persistent=True)
+        self._pool: Any = _Pool(reactor, persistent=True)  # type: ignore[no-untyped-call]
         self._pool.maxPersistentPerHost = PERSISTENT_PER_HOST
         self._pool.retryAutomatically = False
         self._pool.cachedConnectionTimeout = IDLE_CONNECTION_SECONDS
@@ -112,10 +123,22 @@ class WebClient:
         started = self.reactor.seconds()
         work = Deferred.fromCoroutine(self._follow(method, url, parameters, cookies, limit))
         work.addTimeout(timeout, self.reactor)
+        stopped = False
+
+        def stop(_: object) -> None:
+            nonlocal stopped
+            stopped = True
+            work.cancel()
+
+        told: Deferred[FetchedDocument] = Deferred(stop)
+        work.chainDeferred(told)
         result = "ok"
         try:
-            return await work
+            return await told
         except FetchError as failure:
+            if stopped:  # what a connection says that was broken off is no news
+                result = "cancelled"
+                raise defer.CancelledError from None
             result = failure.failure.value
             raise
         except defer.TimeoutError:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class LegSignalling:
-    """One leg's hold, resume and REFER; each is done before the next is begun.
+    """One leg's hold, resume and REFER; each re-INVITE, and each REFER, is done before the next is begun.
 
     Args:
         reactor: source of time.
@@ -30,22 +30,23 @@ class LegSignalling:
     def __init__(self, reactor: Any, changed: Callable[[], None]) -> None:
         self._reactor = reactor
         self._changed = changed
-        self._lock = DeferredLock()
+        self._holding = DeferredLock()
+        self._referring = DeferredLock()
         self._reinvited: Deferred[int] | None = None
         self._referred: Deferred[None] | None = None
         self._result = ReferResult(code=0)
         self.on_hold = False
 
-    async def _serially(self, work: Callable[[], Awaitable[T]]) -> T:
-        await self._lock.acquire()
+    async def _serially(self, lock: DeferredLock, work: Callable[[], Awaitable[T]]) -> T:
+        await lock.acquire()
         try:
             return await work()
         finally:
-            self._lock.release()
+            lock.release()
 
     async def hold(self, media: MediaLeg) -> int:
         """Put the party on hold; returns the final SIP code, 0 for none."""
-        return await self._serially(lambda: self._reinvite(media, True))
+        return await self._serially(self._holding, lambda: self._reinvite(media, True))
 
     async def resume(self, media: MediaLeg) -> int | None:
         """Take the party off hold; None when it is not held."""
@@ -53,7 +54,7 @@ class LegSignalling:
         async def work() -> int | None:
             return await self._reinvite(media, False) if self.on_hold else None
 
-        return await self._serially(work)
+        return await self._serially(self._holding, work)
 
     async def _reinvite(self, media: MediaLeg, held: bool) -> int:
         if self.on_hold == held:
@@ -84,7 +85,7 @@ class LegSignalling:
                 self._referred = None
             return self._result
 
-        return await self._serially(work)
+        return await self._serially(self._referring, work)
 
     # -------------------------------------------------------------- what the worker tells
 

@@ -147,16 +147,7 @@ class LiveControl:
             case GatherInput():
                 self._background(call, self._gather(call, operation))
             case HoldCall():
-                music: list[Prompt] = []
-                if operation.music:
-                    try:
-                        music = [await call.ports.prompts.from_url(operation.music)]
-                    except PromptError as error:
-                        raise CallControlError(
-                            f"HoldMusic could not be obtained: {error}", status=400
-                        ) from None
-                    except LegEnded:
-                        raise CallControlError(OVER, status=410, code=1100) from None
+                music = await self._music(call, operation)
                 await self._wait(call, self._hold(call, operation, music))
             case ResumeCall():
                 await self._wait(call, self._resume(call, operation))
@@ -268,8 +259,12 @@ class LiveControl:
         except LoadError as error:
             ports.records.notify(error.notice)
             return
-        if loaded.document.root.children and not call.leg.ended:
-            await call.switch(Source(text=text, url=reply.url))
+        if loaded.document.root.children:
+            source = Source(text=text, url=reply.url)
+            try:
+                await self._serially(call.sid, lambda found: self._redirect(found, source, move=False))
+            except CallControlError as error:
+                call.records.journal("action_failed", url=url, reason=error.message)
 
     # -------------------------------------------------------------- recordings
 

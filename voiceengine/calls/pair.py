@@ -73,9 +73,11 @@ class Pair:
                 continue
             is_first = call is self.first
             here = not call.leg.on_hold
+            # a phone that holds may play music of its own; the other side hears one or the other
+            replaced = call.leg.held and self._context.settings.calls.hold_music
             self._bridge.set(
                 media,
-                speak=here and not (self._early and is_first),
+                speak=here and not replaced and not (self._early and is_first),
                 hear=here and (is_first or not self._early),
             )
             self._play(call)

@@ -102,9 +102,8 @@ class Pattern:
 class Tables(Protocol):
     """What routing needs to know."""
 
-    @property
-    def outbound_proxy(self) -> bool:
-        """Whether numbers outside can be reached."""
+    def outbound_proxy(self, account_sid: str) -> bool:
+        """Whether an account can reach numbers outside."""
 
     def organization(self, host: str) -> str | None:
         """Sid of the organization that serves a host; the default one for the engine's own addresses."""
@@ -266,7 +265,7 @@ class Router:
             return ImplicitDial(
                 "uri", f"sip:{quote(dialed, safe=_USER_SAFE)}@{host}", client.account_sid, (notice,)
             )
-        if self.tables.outbound_proxy:
+        if self.tables.outbound_proxy(client.account_sid):
             return ImplicitDial("number", dialed, client.account_sid, (notice,))
         missing = Notice(11004, "warning", f"No outbound proxy is configured to dial {dialed!r}.")
         return Refuse(404, "No Outbound Proxy", (missing,), client.account_sid)

@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 from twisted.logger import Logger
 
 from voiceengine.calls.routing import Pattern, compile_patterns
+from voiceengine.calls.trunks import proxy_for
+from voiceengine.config import Sip
 from voiceengine.sip.access import Access, Location
 from voiceengine.store.rows import Account, Application, Client, Number
 from voiceengine.store.store import Store
@@ -25,7 +27,7 @@ class StoreTables:
         organization_sid: the default organization.
         own_hosts: domains and addresses of this engine.
         wildcard: any numeric address counts as this engine's, as it listens on all of them.
-        outbound_proxy: whether one is configured.
+        settings: name the outbound proxies.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class StoreTables:
         organization_sid: str,
         own_hosts: Collection[str],
         wildcard: bool,
-        outbound_proxy: bool,
+        settings: Sip,
     ) -> None:
         self._store = store
         self._access = access
@@ -45,14 +47,13 @@ class StoreTables:
         self._organization_sid = organization_sid
         self._own = frozenset(host.lower().strip("[]") for host in own_hosts)
         self._wildcard = wildcard
-        self._proxy = outbound_proxy
+        self._settings = settings
         self._patterns: list[Pattern] = []
         self._version = -1
 
-    @property
-    def outbound_proxy(self) -> bool:
-        """Whether numbers outside can be reached."""
-        return self._proxy
+    def outbound_proxy(self, account_sid: str) -> bool:
+        """Whether an account can reach numbers outside."""
+        return bool(proxy_for(self._settings, account_sid).uri)
 
     def organization(self, host: str) -> str | None:
         """Organization of a host: the default one for the engine's own domain and addresses."""

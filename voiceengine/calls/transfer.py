@@ -33,11 +33,15 @@ class Transfers:
     Args:
         context: what all calls share.
         by_key: the live call of a leg.
+        is_own: whether a host means this engine.
     """
 
-    def __init__(self, context: CallContext, by_key: Callable[[str], Call | None]) -> None:
+    def __init__(
+        self, context: CallContext, by_key: Callable[[str], Call | None], is_own: Callable[[str], bool]
+    ) -> None:
         self._context = context
         self._by_key = by_key
+        self._is_own = is_own
 
     def transfer(self, request: TransferRequest) -> None:
         """A phone wants the party it talks with to talk with somebody else."""
@@ -115,6 +119,7 @@ class Transfers:
                 ("ReferTarget", request.target.user or str(request.target)),
                 ("Transferor", party_of(call)),
                 ("Transferee", party_of(pair.other(call))),
+                *((f"SipHeader_{name}", value) for name, value in request.headers),
             ),
         )
 
@@ -122,13 +127,14 @@ class Transfers:
         """A call without a document is transferred as it came about: by dialing."""
         context = self._context
         user = request.target.user or ""
+        ring, headers = context.settings.sip.ring_timeout, dict(request.headers)
         account = context.store.accounts.get(call.row.account_sid)
         client = None
-        if account is not None and request.target.host in context.own_hosts:
+        if account is not None and self._is_own(request.target.host):
             client = context.store.clients.by_login(user, account.organization_sid)
             kind = "client" if client is not None else "number"
-            return Source(text=dial_document(kind, user, context.settings.sip.ring_timeout))
-        return Source(text=dial_document("uri", str(request.target), context.settings.sip.ring_timeout))
+            return Source(text=dial_document(kind, user, ring, headers))
+        return Source(text=dial_document("uri", str(request.target), ring, headers))
 
 
 def party_of(call: Call) -> str:

@@ -428,3 +428,42 @@ def test_a_query_is_added_or_extended() -> None:
     assert with_query("http://h/a", "") == "http://h/a"
     assert with_query("http://h/a", "x=1") == "http://h/a?x=1"
     assert with_query("http://h/a?y=2#f", "x=1") == "http://h/a?y=2&x=1#f"
+
+
+# ------------------------------------------------------------------------- old servers
+
+
+class OldServer(protocol.Protocol):
+    """Speaks HTTP/1.0: one request to a connection."""
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        if b"\r\n\r\n" in data:
+            self.transport.write(b"HTTP/1.0 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 11\r\n\r\n")
+            self.transport.write(b"<Response/>")
+            # as python3 -m http.server: the connection is closed a moment later
+            REACTOR.callLater(0.05, self.transport.loseConnection)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_connection_of_an_old_server_is_not_used_again(world: World) -> None:
+    factory = protocol.Factory.forProtocol(OldServer)
+    factory.noisy = False
+    port = REACTOR.listenTCP(0, factory, interface="127.0.0.1")
+    url = f"http://127.0.0.1:{port.getHost().port}/"
+    try:
+        for _ in range(4):
+            assert (await world.get(url, "POST", parameters=PARAMETERS)).body == b"<Response/>"
+            await task.deferLater(REACTOR, 0.05, lambda: None)
+    finally:
+        await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_that_is_broken_off_while_its_host_is_looked_up_is_no_failure(world: World) -> None:
+    work = Deferred.fromCoroutine(world.get("http://nobody.invalid/"))
+    work.cancel()
+
+    with pytest.raises(CancelledError):
+        await work
+    assert world.observed == ["cancelled"]

@@ -1,4 +1,4 @@
-"""The rules of a conference: one table of what everybody hears, and properties that no order of events breaks."""
+"""The rules of a conference: tables of what everybody hears, and what no order of events breaks."""
 
 from __future__ import annotations
 

@@ -57,7 +57,10 @@ class Fake:
     )
     applications: list[Application] = attrs.Factory(list)
     online: set[str] = attrs.Factory(set)
-    outbound_proxy: bool = False
+    proxy: bool = False
+
+    def outbound_proxy(self, account_sid: str) -> bool:
+        return self.proxy
 
     def organization(self, host: str) -> str | None:
         return {HOST: "OR1", "other.org": "OR2"}.get(host)
@@ -161,7 +164,7 @@ def test_a_client_dials_a_number_in_its_own_account() -> None:
 
 
 def test_anything_else_of_a_client_is_dialed_out() -> None:
-    result = route(Fake(outbound_proxy=True), "+15551234", ALICE)
+    result = route(Fake(proxy=True), "+15551234", ALICE)
     foreign = route(Fake(), "bob#1", ALICE, "elsewhere.net")
 
     assert isinstance(result, ImplicitDial)
@@ -276,7 +279,7 @@ def test_patterns_are_for_pure_sip_numbers_and_known_organizations() -> None:
     ],
 )
 def test_numbers_of_another_organization(sip: bool, caller: Caller, host: str, expected: int) -> None:
-    tables = Fake(rows=[number("2222", account_sid="AC2", is_sip=sip)], outbound_proxy=True)
+    tables = Fake(rows=[number("2222", account_sid="AC2", is_sip=sip)], proxy=True)
     result = route(tables, "2222", caller, host)
 
     assert (result.code if isinstance(result, Refuse) else 200) == expected
@@ -284,7 +287,7 @@ def test_numbers_of_another_organization(sip: bool, caller: Caller, host: str, e
 
 
 def test_a_client_of_another_organization_is_nobody() -> None:
-    tables = Fake(clients=[client("bob", account_sid="AC2")], online={"bob"}, outbound_proxy=True)
+    tables = Fake(clients=[client("bob", account_sid="AC2")], online={"bob"}, proxy=True)
 
     assert isinstance(route(tables, "bob", ALICE, "other.org"), Refuse)
     assert isinstance(route(tables, "bob", OUTSIDE, "other.org"), ImplicitDial)
@@ -327,7 +330,7 @@ def test_the_worst_allowed_patterns_end_soon(text: str) -> None:
 
 @given(st.text(max_size=70), st.text(max_size=20), st.booleans())
 def test_any_text_gets_a_decision(dialed: str, host: str, proxy: bool) -> None:
-    tables = Fake(rows=[number("12.*"), number("*")], outbound_proxy=proxy)
+    tables = Fake(rows=[number("12.*"), number("*")], proxy=proxy)
     for caller in (OUTSIDE, ALICE):
         assert isinstance(route(tables, dialed, caller, host), RunApplication | ImplicitDial | Refuse)
         route(tables, dialed, caller)

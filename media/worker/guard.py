@@ -17,7 +17,10 @@ from typing import Any
 import pjsua2 as pj
 
 TRASH_SECONDS = 0.3
-"""How long a released media object is kept: its removal from the bridge is asynchronous."""
+"""How long a released media object is kept at least: its removal from the bridge is asynchronous."""
+TRASH_ROUNDS = 4
+"""So many turns of the reactor it is kept at least: in a worker that was busy all the time, the bridge's
+thread may still wait to enter a callback of the object."""
 
 SHORTEST_WAV_FRAMES = 320
 
@@ -39,16 +42,18 @@ class Trash:
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
-        self._waiting: deque[tuple[float, Any]] = deque()
+        self._waiting: deque[tuple[float, int, Any]] = deque()
+        self._round = 0
 
     def put(self, item: Any) -> None:
         """Keep `item` for a while, then drop it."""
-        self._waiting.append((self._seconds() + TRASH_SECONDS, item))
+        self._waiting.append((self._seconds() + TRASH_SECONDS, self._round + TRASH_ROUNDS, item))
 
     def empty(self) -> None:
         """Drop what has waited long enough; called from the worker's tick."""
         now = self._seconds()
-        while self._waiting and self._waiting[0][0] <= now:
+        self._round += 1
+        while self._waiting and self._waiting[0][0] <= now and self._waiting[0][1] <= self._round:
             self._waiting.popleft()
 
     def __len__(self) -> int:

@@ -1,13 +1,13 @@
 """Live calls when several things happen at the same moment, and what a program's change does to others.
 
-Races are tried many times with other offsets; every outcome that a program may see is listed, and after all of
-them nothing may be left in the engine.
+Races are tried many times with other offsets; every outcome that a program may see is listed, and after all
+of them nothing may be left in the engine.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -44,6 +44,12 @@ def play(world: World, frequency: float) -> str:
     """A Play that does not end."""
     url = world.app.script(f"/races/{frequency:g}.wav", prompt(frequency, 8.0))
     return f'<Play loop="0">{url}</Play>'
+
+
+def two_documents(world: World) -> dict[float, str]:
+    """URLs of two documents, by the tone that is heard."""
+    names = {FIRST: "first", SECOND: "second"}
+    return {frequency: world.script(name, play(world, frequency)) for frequency, name in names.items()}
 
 
 def speak(call: Call, frequency: float) -> None:
@@ -131,11 +137,8 @@ def presence(samples: Samples, frequency: float) -> str:
 
 def only_one(call: Call, *frequencies: float) -> float | None:
     """Which one of these documents is heard now; None: none, or several."""
-    found = [
-        f
-        for f, strong in zip(frequencies, strengths(latest(call), list(frequencies)), strict=True)
-        if strong >= FAINT
-    ]
+    strong = zip(frequencies, strengths(latest(call), list(frequencies)), strict=True)
+    found = [frequency for frequency, strength in strong if strength >= FAINT]
     return found[0] if len(found) == 1 else None
 
 
@@ -147,9 +150,10 @@ async def runs_one(call: Call, *frequencies: float) -> float:
         before, last[0] = last[0], only_one(call, *frequencies)
         return last[0] is not None and last[0] == before
 
-    await settles(
-        same, 1.0, PATIENT, lambda: f"one of {frequencies} Hz; {strengths(latest(call), list(frequencies))}"
-    )
+    def missing() -> str:
+        return f"one of {frequencies} Hz; {strengths(latest(call), list(frequencies))}"
+
+    await settles(same, 1.0, PATIENT, missing)
     assert last[0] is not None
     return last[0]
 
@@ -159,10 +163,7 @@ async def runs_one(call: Call, *frequencies: float) -> float:
 
 @case
 async def test_of_two_documents_at_the_same_moment_the_later_one_runs_alone(world: World) -> None:
-    urls = {
-        FIRST: world.script("first", play(world, FIRST)),
-        SECOND: world.script("second", play(world, SECOND)),
-    }
+    urls = two_documents(world)
     for attempt in range(4):
         call, sid = await answered(world, play(world, OLD), f"voice{attempt}")
         await hears(call, OLD)
@@ -177,10 +178,7 @@ async def test_of_two_documents_at_the_same_moment_the_later_one_runs_alone(worl
 
 @case
 async def test_documents_for_both_asked_for_on_both_legs_leave_each_with_one(world: World) -> None:
-    urls = {
-        FIRST: world.script("first", play(world, FIRST)),
-        SECOND: world.script("second", play(world, SECOND)),
-    }
+    urls = two_documents(world)
     for attempt in range(3):
         call, sid, callee, child = await joined(world, f"voice{attempt}")
         replies = await together(
@@ -195,22 +193,27 @@ async def test_documents_for_both_asked_for_on_both_legs_leave_each_with_one(wor
         await ends(world, sid, child)
 
 
+def one_left(*calls: Call) -> Callable[[], bool]:
+    """Tells whether the engine still has just one of these calls."""
+    return lambda: sum(call.live for call in calls) == 1
+
+
 @case
-async def test_of_documents_for_caller_and_callee_at_the_same_moment_the_first_ends_the_other(
+async def test_of_documents_for_both_legs_at_the_same_moment_the_first_ends_the_other(
     world: World,
 ) -> None:
-    urls = {
-        FIRST: world.script("first", play(world, FIRST)),
-        SECOND: world.script("second", play(world, SECOND)),
-    }
+    urls = two_documents(world)
     for attempt in range(4):
         call, sid, callee, child = await joined(world, f"voice{attempt}")
-        asked = [post(world, sid, Url=urls[FIRST]), post(world, child, Url=urls[SECOND])]
+        asked: list[Awaitable[RestReply]] = [
+            post(world, sid, Url=urls[FIRST]),
+            post(world, child, Url=urls[SECOND]),
+        ]
         replies = await together(asked if attempt % 2 else asked[::-1])
         codes = [reply.status for reply in replies]
         assert codes[0] == 200
         assert codes[1] in (200, 410)
-        await settles(lambda c=(call, callee): sum(one.live for one in c) == 1, 0.5, PATIENT, "one is left")
+        await settles(one_left(call, callee), 0.5, PATIENT, "one is left")
         left, runs = (call, FIRST) if call.live else (callee, SECOND)
         await hears(left, runs, without=(CALLER, CALLEE))
         assert (await left.bye()).code == 200
@@ -277,7 +280,7 @@ RACING: dict[str, tuple[str, dict[str, str]]] = {
 TRIES = 6
 
 
-def _race(name: str, *, pair: bool) -> Callable[..., Any]:
+def _race(name: str, *, pair: bool) -> tuple[Callable[..., Any], str]:
     path, wanted = RACING[name]
 
     async def one(world: World, attempt: int, form: dict[str, str]) -> None:
@@ -326,8 +329,9 @@ def _race(name: str, *, pair: bool) -> Callable[..., Any]:
             await one(world, attempt, form)
 
     whose = "two_who_are_joined" if pair else "one_caller"
-    scenario.__name__ = scenario.__qualname__ = f"test_{name}_racing_with_a_hang_up_of_{whose}"
-    return case(scenario)
+    title = f"test_{name}_racing_with_a_hang_up_of_{whose}"
+    scenario.__name__ = scenario.__qualname__ = title
+    return case(scenario), title
 
 
 async def eventually_put_down(call: Call | None) -> None:
@@ -339,11 +343,9 @@ async def eventually_put_down(call: Call | None) -> None:
 
 
 for _name, _pair in itertools.product(RACING, (False, True)):
-    _made = _race(_name, pair=_pair)
-    globals()[f"test_{_name}_racing_with_a_hang_up_of_{'two_who_are_joined' if _pair else 'one_caller'}"] = (
-        _made
-    )
-del _name, _pair, _made
+    _made, _title = _race(_name, pair=_pair)
+    globals()[_title] = _made
+del _name, _pair, _made, _title
 
 
 @case
@@ -397,7 +399,7 @@ async def test_a_document_for_the_callee_racing_with_its_answer_is_refused_or_ru
 
 
 @case
-async def test_a_document_for_a_call_over_rest_racing_with_its_answer_is_the_only_one_in_the_end(
+async def test_a_document_racing_with_the_answer_of_a_call_over_rest_is_what_runs(
     world: World,
 ) -> None:
     old, new = world.script("old", play(world, OLD)), world.script("new", play(world, FIRST))
@@ -522,7 +524,7 @@ async def test_a_muted_party_stays_muted_when_another_document_begins(world: Wor
 
 @case
 async def test_no_instruction_leaves_a_muted_call_muted(world: World) -> None:
-    call, sid, callee, _ = await joined(world)
+    _, sid, callee, _ = await joined(world)
     await succeeds(world, sid, Mute="true")
     await hears(callee, without=(CALLER,))
     assert (await post(world, sid, Method="GET")).status == 409

@@ -129,6 +129,7 @@ class Flow:
         extra: Sequence[tuple[str, str]] = (),
         *,
         after_end: bool = False,
+        ends_soon: bool = False,
     ) -> Jump | None:
         """Make the jump to an action URL.
 
@@ -138,6 +139,7 @@ class Flow:
             method: HTTP method.
             extra: parameters beyond the standard ones.
             after_end: the call is over.
+            ends_soon: the call may end while it is requested.
 
         Returns:
             None when there is no URL at all (a document that was given as text and names none).
@@ -149,7 +151,7 @@ class Flow:
         if not url:
             self.journal("action_missing", verb=verb)
             return None
-        return Jump(url=url, method=method, extra=tuple(extra), after_end=after_end)
+        return Jump(url=url, method=method, extra=tuple(extra), after_end=after_end, ends_soon=ends_soon)
 
     async def play(self, prompts: Sequence[Prompt], loop: int = 1) -> None:
         """Play prompts to their end; keys that are pressed meanwhile are lost.

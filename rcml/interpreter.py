@@ -141,7 +141,10 @@ class Interpreter:
             raise HangUpError(REASON_SWITCHES)
         self._after_end = self._after_end or jump.after_end
         self._ports.records.journal("document_switched", url=without_userinfo(jump.url))
-        return await self._load(self._request(jump.url, jump.method, list(jump.extra)))
+        request = self._request(jump.url, jump.method, list(jump.extra))
+        loaded = await self._load(request, after_end=self._after_end or jump.ends_soon)
+        self._after_end = self._after_end or (jump.ends_soon and self._ports.leg.ended)
+        return loaded
 
     def _request(self, url: str, method: str, extra: Parameters) -> FetchRequest:
         status = self._ports.leg.status
@@ -150,9 +153,9 @@ class Interpreter:
             url=url, method=_method(method), parameters=(*parameters, *self._standing, *extra)
         )
 
-    async def _load(self, request: FetchRequest) -> Loaded:
+    async def _load(self, request: FetchRequest, *, after_end: bool = False) -> Loaded:
         try:
-            return await self._loader.load(request, after_end=self._after_end)
+            return await self._loader.load(request, after_end=after_end)
         except LoadError as error:
             return await self._fall_back(error)
 

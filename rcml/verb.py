@@ -28,6 +28,8 @@ class Jump:
     """Parameters beyond the standard ones."""
     after_end: bool = False
     """The call is over; only verbs that need no call may run in the reply."""
+    ends_soon: bool = False
+    """The call may end meanwhile; it is requested all the same."""
 
 
 @attrs.frozen

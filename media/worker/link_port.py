@@ -16,7 +16,7 @@ import pjsua2 as pj
 
 from media.frames import DATAGRAM_BYTES, SILENT, JitterBuffer, pack
 from media.worker.guard import PjError, checked
-from media.worker.pcm import FrameWriter, frame_format, read_frame
+from media.worker.pcm import FrameWriter, frame_format, keep_thread_state, read_frame
 
 LONGEST_PATH = 107
 """Bytes of the name of a unix socket."""
@@ -92,6 +92,7 @@ class LinkPort(pj.AudioMediaPort):
 
     def onFrameReceived(self, frame: Any) -> None:  # noqa: N802 - the names are pjsua2's
         """A frame from the bridge (clock thread)."""
+        keep_thread_state()
         link = self.link
         if link is not None:
             link.send(read_frame(frame) or SILENT)

@@ -8,6 +8,7 @@ does not hold, the slow way is taken.
 from __future__ import annotations
 
 import ctypes
+from threading import get_ident
 from typing import Any
 
 import pjsua2 as pj
@@ -84,6 +85,22 @@ class FrameWriter:
         else:
             frame.buf = pj.ByteVector(pcm)
         frame.type = pj.PJMEDIA_FRAME_TYPE_AUDIO
+
+
+_kept: set[int] = set()
+_ensure = ctypes.pythonapi.PyGILState_Ensure
+
+
+def keep_thread_state() -> None:
+    """Let Python keep its state of the thread that this is called on; for callbacks of pjsua2's threads.
+
+    Python makes the state of a foreign thread anew for each callback, and frees it afterwards, which takes
+    half of the time of a short callback. One `PyGILState_Ensure` without its release keeps it.
+    """
+    thread = get_ident()
+    if thread not in _kept:
+        _kept.add(thread)
+        _ensure()
 
 
 def frame_format() -> Any:

@@ -57,7 +57,14 @@ class Refer(Verb):
         leg = flow.ports.leg
         if self.action:
             parameters = refer_parameters(result, status)
-            return flow.action("Refer", self.action, self.method, parameters, after_end=leg.ended)
+            return flow.action(
+                "Refer",
+                self.action,
+                self.method,
+                parameters,
+                after_end=leg.ended,
+                ends_soon=status == "completed",
+            )
         if leg.ended:
             raise LegEnded
         return None

@@ -142,6 +142,8 @@ class Scene:
     room: str = ""
     began: int = 0
     """re-INVITEs before the operation."""
+    state: str = "ringing"
+    """Status before the answer."""
 
     @property
     def other(self) -> Call:
@@ -199,7 +201,7 @@ class Scene:
 
     async def nothing_happened(self) -> None:
         """A ringing call rings on."""
-        assert await self.status() == "ringing"
+        assert await self.status() == self.state
         if self.call.outgoing:
             await stays(lambda: max(self.call.codes) < 200, 0.3, "the phone gets no final response")
         else:
@@ -356,15 +358,25 @@ async def bridging(world: World) -> Scene:
 
 async def called(world: World) -> Scene:
     """Ringing outbound, created over REST."""
+    return await made_over_rest(world, 180, "ringing")
+
+
+async def queued(world: World) -> Scene:
+    """Created over REST, and the phone does not ring yet."""
+    return await made_over_rest(world, 100, "queued")
+
+
+async def made_over_rest(world: World, code: int, state: str) -> Scene:
+    """A call that a program made, to which the phone says so much."""
     phone = await world.phone("called")
     url = world.script("voice", play(world, DOCUMENT))
     row = await world.rest.start_call(From="+1", To=phone.uri, Url=url, Timeout="60")
     call = await phone.offered(within=PATIENT)
-    call.ring()
+    call.ring(code)
     await eventually(
-        lambda: world.rest.call(row["sid"]), lambda r: r["status"] == "ringing", PATIENT, "the phone rings"
+        lambda: world.rest.call(row["sid"]), lambda r: r["status"] == state, PATIENT, f"the call is {state}"
     )
-    return Scene(world, "called", call, row["sid"])
+    return Scene(world, "called", call, row["sid"], state=state)
 
 
 async def dialed(world: World) -> Scene:
@@ -479,6 +491,7 @@ PHASES: dict[str, Callable[[World], Awaitable[Scene]]] = {
     "while_the_application_hangs": fetching,
     "while_it_pauses_before_the_answer": pausing,
     "while_it_waits_for_the_answer_of_the_callee": bridging,
+    "while_a_call_made_over_rest_is_queued": queued,
     "while_a_call_made_over_rest_rings": called,
     "while_a_dialed_leg_rings": dialed,
     "while_playing": playing,
@@ -535,7 +548,7 @@ async def _new_document(scene: Scene, form: dict[str, str]) -> None:
         return
     row = await scene.modify(**form)
     if phase == "called":
-        assert row["status"] == "ringing"
+        assert row["status"] == scene.state
         await scene.nothing_happened()
         scene.call.answer()
     await hears(scene.call, NEW, without=(*scene.sounds, DOCUMENT))
@@ -552,6 +565,7 @@ async def _new_document(scene: Scene, form: dict[str, str]) -> None:
         case "callee":
             reason = (await scene.other.over(PATIENT)).get("Reason")
             assert reason == 'RESTCOMM;cause=1101;text="connected leg was redirected"'
+            assert (await scene.action())["DialCallStatus"] == "completed"
         case "conference":
             await scene.is_alone()
         case "recording":
@@ -642,7 +656,7 @@ async def mute(scene: Scene) -> None:
     if scene.phase == "over":
         await scene.too_late(Mute="true")
     elif scene.phase in UNANSWERED:
-        assert (await scene.modify(Mute="true"))["status"] == "ringing"
+        assert (await scene.modify(Mute="true"))["status"] == scene.state
         await scene.nothing_happened()
         await scene.comes_about()
     elif scene.phase == "held":
@@ -751,7 +765,7 @@ async def gather(scene: Scene) -> None:
     if await _refused(scene, "/Gather", **form):
         return
     await scene.operate("Gather", **form)
-    if scene.phase == "held":  # its phone was told to send no RTP, so no telephone events either
+    if scene.phase == "held":  # a phone that is held sends no RTP, so no telephone events either
         assert [(await call.info(key)).code for key in "4*"] == [200, 200]
     else:
         call.rtp.press("4*")

@@ -15,6 +15,7 @@ from harness import EngineProcess, RestReply
 from rooms import latest, settles, strengths
 from sipcall import Call
 from sipphone import Phone
+from siptext import Message, reply_to
 from sound import RATE, Samples, read_wav, sounding, tone, tones
 from twisted.internet.defer import Deferred
 from waiting import eventually, now, pause, stays, together
@@ -529,6 +530,49 @@ async def test_no_instruction_leaves_a_muted_call_muted(world: World) -> None:
     await hears(callee, without=(CALLER,))
     assert (await post(world, sid, Method="GET")).status == 409
     await stays(lambda: strengths(latest(callee), [CALLER])[0] < FAINT, 0.6, "still muted")
+
+
+@case
+async def test_a_party_stays_on_hold_when_another_document_begins(world: World) -> None:
+    url = world.script("new", play(world, FIRST))
+    music = world.app.script("/races/music.wav", prompt(THIRD, 8.0))
+    call, sid = await answered(world, play(world, OLD))
+    speak(call, CALLER)
+    await succeeds(world, sid, "/Hold", HoldMusic=music)
+    await hears(call, OLD, THIRD)
+    await succeeds(world, sid, Url=url)
+    await hears(call, FIRST, without=(OLD, THIRD))
+    assert len([r for _, r in call.requests if r.method == "INVITE"]) == 1, "nothing was resumed"
+    await succeeds(world, sid, "/Resume", Action=world.script("resumed", ""))
+    form = (await world.asked("resumed", within=PATIENT)).form
+    assert (form["ResumeStatus"], form["ResumeSipResponseCode"]) == ("resumed", "200")
+    assert len([r for _, r in call.requests if r.method == "INVITE"]) == 2
+    await hears(call, FIRST)
+
+
+@case
+async def test_a_hold_that_the_party_refuses_is_told_as_failed_and_changes_nothing(world: World) -> None:
+    call, sid, callee, _ = await joined(world)
+
+    def refuse(request: Message) -> bool:
+        if request.method == "INVITE":
+            call.phone.send(reply_to(request, 488, "Not Acceptable Here"))
+        return request.method == "INVITE"
+
+    call.decide = refuse
+    await succeeds(world, sid, "/Hold", Action=world.script("held", ""))
+    form = (await world.asked("held", within=PATIENT)).form
+    assert (form["HoldStatus"], form["HoldSipResponseCode"]) == ("failed", "488")
+    await together([hears(call, CALLEE), hears(callee, CALLER)])
+
+
+@case
+async def test_hold_music_that_cannot_be_obtained_is_refused_and_nobody_is_held(world: World) -> None:
+    call, sid, callee, _ = await joined(world)
+    reply = await post(world, sid, "/Hold", HoldMusic=f"{world.app.url}/nothing.wav")
+    assert reply.status == 400
+    await together([hears(call, CALLEE), hears(callee, CALLER)])
+    assert [r.method for _, r in call.requests] == []
 
 
 # ---------------------------------------------------------------- into a conference

@@ -37,6 +37,17 @@ def checked(call: Callable[..., Any], *args: Any) -> Any:
         raise PjError(f"{error.reason or error.title} ({error.status})") from None
 
 
+def destroy(item: Any) -> None:
+    """Take a pjsua2 object out of the library while its Python side is still whole.
+
+    When Python frees an object of ours it takes the attributes first, and the library's threads may be
+    inside one of its callbacks just then.
+    """
+    delete = getattr(type(item), "__swig_destroy__", None)
+    if delete is not None:
+        delete(item)
+
+
 class Trash:
     """Keeps released pjsua2 media objects until the bridge has let go of them."""
 
@@ -54,7 +65,7 @@ class Trash:
         now = self._seconds()
         self._round += 1
         while self._waiting and self._waiting[0][0] <= now and self._waiting[0][1] <= self._round:
-            self._waiting.popleft()
+            destroy(self._waiting.popleft()[2])
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -52,7 +52,8 @@ class Leg:
         """Recordings that ended, but whose file is not complete yet."""
         self._answer_headers: list[list[str]] = []
         self._asked_to_end = False
-        self._accepted = False
+        self.accepted = False
+        """A 2xx was sent (inbound), which the ACK is waited for."""
         self._gave_up = False
         self._goodbye: Any = None
         self._after_ack: tuple[int, list[list[str]]] | None = None
@@ -97,14 +98,14 @@ class Leg:
         if code >= 300:
             self._asked_to_end = True
         checked(call.answer, options)
-        self._accepted = 200 <= code < 300
+        self.accepted = 200 <= code < 300
 
     def hangup(self, code: int, headers: list[list[str]]) -> None:
         """End the call: BYE, CANCEL or a final response, as its state asks for."""
         call = self.call
         if self.ended or call is None:
             return
-        if self._accepted and not self.confirmed and not self._gave_up:
+        if self.accepted and not self.confirmed and not self._gave_up:
             # no BYE before the ACK (RFC 3261 section 15): pjsip would report the end, but keep the slot
             if self._goodbye is None:
                 self._goodbye = self.host.reactor.callLater(ACK_SECONDS, self._no_ack)
@@ -181,7 +182,7 @@ class Leg:
             "remote": not self._asked_to_end,
             "headers": [pair for pair in headers if pair[0].lower() != "reason"],
             "stats": attrs.asdict(self.stats),
-            "slot_busy": UNACKNOWLEDGED_SECONDS if self._accepted and not self.confirmed else 0.0,
+            "slot_busy": UNACKNOWLEDGED_SECONDS if self.accepted and not self.confirmed else 0.0,
         }
 
         def report() -> None:

@@ -51,7 +51,9 @@ class Holder:
     def ask(self, held: bool) -> None:
         """Hold, or end it; every asking leads to one `Reinvited`, unless the leg ends before."""
         self._wanted.append(held)
-        if len(self._wanted) == 1:
+        if not (self._leg.confirmed or self._leg.accepted):
+            self._report(0)
+        elif len(self._wanted) == 1:
             self._next()
 
     def on_confirmed(self) -> None:
@@ -145,6 +147,9 @@ class Referrer:
         self._early = (target, headers)
         if self._leg.confirmed:
             self.on_confirmed()
+        elif not self._leg.accepted:
+            self._early = None
+            self._tell(0, final=True)
 
     def on_confirmed(self) -> None:
         """The ACK was there: what was asked before may be sent now."""

@@ -132,6 +132,7 @@ async def test_commands_arrive_in_order_with_their_values(world: World) -> None:
         "silence_seconds": 2.0,
         "finish_keys": "#*",
         "both": True,
+        "stereo": False,
     }
     world.link.tell(protocol.Answer, **answer)
     world.link.tell(protocol.Play, **play)
@@ -149,7 +150,7 @@ async def test_events_come_back_in_order_with_their_values(world: World) -> None
     tell(protocol.Ready, pid=7, sip_port=9)
     tell(protocol.Incoming, key=b"k")
     tell(protocol.Progress, key=b"k", code=180, phrase="Ringing", headers=[["X-A", "b"]])
-    tell(protocol.MediaUp, key=b"k", codec="PCMU", held=False)
+    tell(protocol.MediaUp, key=b"k", codec="PCMU", held=False, early=True)
     tell(protocol.Digit, key=b"k", digit="#", method="info")
     tell(protocol.PlaybackDone, key=b"k", playback=b"p1", error="")
     recording = {"path": "/x.wav", "seconds": 1.5, "end": "key", "digit": "#", "heard": True}
@@ -163,7 +164,7 @@ async def test_events_come_back_in_order_with_their_values(world: World) -> None
         ("ready", 7, 9),
         ("incoming", b"k"),
         ("progress", b"k", 180, "Ringing", [["X-A", "b"]]),
-        ("media", b"k", "PCMU", False),
+        ("media", b"k", "PCMU", False, True),
         ("digit", b"k", "#", "info"),
         ("playback_done", b"k", "p1", ""),
         ("recording_done", b"k", RecordingReport(recording="RE1", **recording)),  # type: ignore[arg-type]

@@ -79,9 +79,7 @@ class CallManager:
         self._originator = Originator(context, self._outbound)
         self._live = LiveControl(context, self.calls)
         self.conference_book = ConferenceBook(context, self._keep_telling)
-        context.edge.on_transfer = Transfers(
-            context, self._by_key.get, lambda host: self._router.tables.organization(host) is not None
-        )
+        context.edge.on_transfer = Transfers(context, self._by_key.get, lambda: self._router)
 
     def use_router(self, router: Router) -> None:
         """Route by another router from now on."""

@@ -17,6 +17,7 @@ from voiceengine.calls.call import Call
 from voiceengine.calls.implicit import dial_document
 from voiceengine.calls.live import take_out
 from voiceengine.calls.pair import Pair
+from voiceengine.calls.routing import Caller, ImplicitDial, Router, RunApplication
 from voiceengine.sip.transfer import Replaces, TransferRequest
 
 if TYPE_CHECKING:
@@ -33,15 +34,15 @@ class Transfers:
     Args:
         context: what all calls share.
         by_key: the live call of a leg.
-        is_own: whether a host means this engine.
+        router: decides where a target of this engine leads.
     """
 
     def __init__(
-        self, context: CallContext, by_key: Callable[[str], Call | None], is_own: Callable[[str], bool]
+        self, context: CallContext, by_key: Callable[[str], Call | None], router: Callable[[], Router]
     ) -> None:
         self._context = context
         self._by_key = by_key
-        self._is_own = is_own
+        self._router = router
 
     def transfer(self, request: TransferRequest) -> None:
         """A phone wants the party it talks with to talk with somebody else."""
@@ -124,17 +125,25 @@ class Transfers:
         )
 
     def _implicit(self, request: TransferRequest, call: Call) -> Source:
-        """A call without a document is transferred as it came about: by dialing."""
-        context = self._context
-        user = request.target.user or ""
-        ring, headers = context.settings.sip.ring_timeout, dict(request.headers)
-        account = context.store.accounts.get(call.row.account_sid)
-        client = None
-        if account is not None and self._is_own(request.target.host):
-            client = context.store.clients.by_login(user, account.organization_sid)
-            kind = "client" if client is not None else "number"
-            return Source(text=dial_document(kind, user, ring, headers))
-        return Source(text=dial_document("uri", str(request.target), ring, headers))
+        """A call without a document goes where a call to the target would have gone."""
+        target, user = request.target, request.target.user or ""
+        ring, headers = self._context.settings.sip.ring_timeout, dict(request.headers)
+        router = self._router()
+        listeners = self._context.edge.core.transports.listeners
+        ours = target.port is None or any(listener.port == target.port for listener in listeners)
+        if not ours or router.tables.organization(target.host) is None:
+            return Source(text=dial_document("uri", str(target), ring, headers))
+        match router.route(Caller("outside"), user, target.host):
+            case RunApplication() as application:
+                return Source(
+                    url=application.url,
+                    method=application.method,
+                    fallback_url=application.fallback_url,
+                    fallback_method=application.fallback_method,
+                )
+            case ImplicitDial(kind=kind, target=found):
+                return Source(text=dial_document(kind, found, ring, headers))
+        return Source(text=dial_document("number", user, ring, headers))
 
 
 def party_of(call: Call) -> str:

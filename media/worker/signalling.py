@@ -169,7 +169,8 @@ class Referrer:
         options.txOption.headers = headers_of(allowed)
         self._asked = _Asked("REFER")
         try:
-            checked(call.xfer, target, options)
+            # bare, the parameters of a URI would be taken for those of Refer-To (RFC 3261 section 20)
+            checked(call.xfer, target if target.startswith("<") else f"<{target}>", options)
         except PjError as error:
             self._leg.failed("Refer", error)
             self._tell(0, final=True)

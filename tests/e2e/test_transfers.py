@@ -490,6 +490,26 @@ async def test_a_client_who_is_transferred_to_nobody_is_hung_up_on(world: World)
     assert await statuses(world, parent) == ["completed"]
 
 
+@case
+async def test_somebody_from_outside_transfers_a_client_within_the_engine_only(world: World) -> None:
+    """Who could not call out must not make a client call out, at the expense of its account."""
+    bob, carol = [await world.registered(f"inside{name}") for name in ("bob", "carol")]
+    stranger = await world.phone()
+    call = stranger.call(bob.user)
+    bobs = await taken(bob)
+    await call.answered(PATIENT)
+    await talk(call, ALICE, bobs, BOB)
+    host, port = stranger.engine
+    for target in (f"<sip:+19005550100@{host}:{port}>", "<sip:x@127.0.0.2:9>"):
+        assert (await call.refer(target)).code == 404
+    await talk(call, ALICE, bobs, BOB)
+    assert (await call.refer(f"<sip:{carol.user}@{host}:{port}>")).code == 202
+    carols = await taken(carol)
+    await talk(bobs, BOB, carols, CAROL)
+    await carols.bye()
+    await bobs.over(PATIENT)
+
+
 # ------------------------------------------------------------------ attended
 
 

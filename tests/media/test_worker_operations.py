@@ -301,6 +301,17 @@ def notify(call: Dialog, line: str, state: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_parameters_of_a_target_are_its_own(crew: Crew) -> None:
+    """Without brackets they would be those of Refer-To (RFC 3261 section 20)."""
+    call = await crew.call()
+    call.leg.refer("sip:bob@far.example;transport=tcp?X-A=1")
+    refer = await call.asked("REFER")
+    assert refer.headers["Refer-To"] == "<sip:bob@far.example;transport=tcp?X-A=1>"
+    call.reply(refer, 603)
+    await until(lambda: referred(call) == [(603, 0, True)])
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_party_is_referred_and_tells_what_becomes_of_it(crew: Crew) -> None:
     call = await crew.call()
     call.leg.refer("<sip:bob@far.example>", [("Referred-By", "<sip:pbx@test>"), ("X-Own", "1")])

@@ -160,6 +160,8 @@ class Call:
         """X- headers of the final response or BYE of the other side."""
         self.dialed = False
         """Whether it dialed somebody."""
+        self.is_client = False
+        """Whether its party is a client of this engine, who proved it."""
         self.implicit = False
         """Whether its document is nobody's: it dials what the caller dialed."""
         self.flow = CallFlow(

@@ -107,6 +107,11 @@ class CallbackQueue:
             self._journal("callback_failed", url=url, call_status=status, reason=error.message)
 
     @property
+    def waiting(self) -> int:
+        """How many wait for the one that is on its way."""
+        return len(self._waiting)
+
+    @property
     def busy(self) -> bool:
         """Whether something is on its way or waits."""
         return self._running

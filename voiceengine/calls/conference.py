@@ -32,6 +32,9 @@ log = Logger()
 _KINDS = {"unmute": "mute", "unhold": "hold", "speech-start": "speaker", "speech-stop": "speaker"}
 """Events of the room -> the name by which `statusCallbackEvent` asks for them."""
 
+MANY = 100
+"""Callbacks that wait; while there are so many, nothing is told of who speaks."""
+
 
 @attrs.define(eq=False)
 class _Membership:
@@ -106,6 +109,9 @@ class Conference:
         """Take a call in."""
         if spec.callback is not None and self._callback is None:
             self._callback = spec.callback  # that of the one who came first holds for the room
+            if self._tells_speakers:
+                for waiting in self.calls():
+                    waiting.leg.watch_speech(True)
         self._members[call.sid] = _Membership(call, spec)
         call.save(
             conference_sid=self.sid,
@@ -332,6 +338,8 @@ class Conference:
         known = _KINDS.get(event, event)
         if callback is None or (callback.events and known not in callback.events):
             return
+        if known == "speaker" and self.callbacks.waiting >= MANY:
+            return  # old news of who speaks are worth nothing, and there is no end of them
         info = [
             ("ConferenceSid", self.sid),
             ("FriendlyName", self.name),

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from rcml.interpreter import OutcomeKind, Source
 from rcml.parameters import standard_parameters
@@ -60,7 +61,7 @@ class _Branch:
     pair: Pair | None = None
     gone: bool = False
     """Ended, moved away, or no longer of interest: nothing more is told of it."""
-    answered: bool = False
+    preparing: Deferred[None] | None = None
 
 
 class CallDialer:
@@ -145,12 +146,16 @@ class CallDialer:
         if not found.target.send_digits and found.target.screening is None:
             self._tell(found, BranchReady(branch))
             return
-        preparing = Deferred.fromCoroutine(self._prepare(branch, found))
-        preparing.addErrback(
-            lambda failure: log.failure(
-                "branch_not_prepared call={call}", failure=failure, call=found.call.sid
-            )
-        )
+
+        def failed(failure: Failure) -> None:
+            if failure.check(CancelledError):
+                return
+            log.failure("branch_not_prepared call={call}", failure=failure, call=found.call.sid)
+            self._tell(found, BranchRefused(branch))  # or the caller would hear ringing without end
+            found.call.leg.end()
+
+        found.preparing = Deferred.fromCoroutine(self._prepare(branch, found))
+        found.preparing.addErrback(failed)
 
     async def _prepare(self, name: BranchId, branch: _Branch) -> None:
         call, target = branch.call, branch.target
@@ -239,6 +244,7 @@ class CallDialer:
             self._split(found)
             self.end(branch)
             found.gone = True
+        self._branches.clear()  # a call may dial again and again
 
     # -------------------------------------------------------------- what the legs tell
 
@@ -265,7 +271,6 @@ class CallDialer:
         if branch is None or branch.gone:
             call.leg.end()
         else:
-            branch.answered = True
             self._tell(branch, BranchAnswered(BranchId(call.sid)))
 
     def branch_ended(self, call: Call) -> None:
@@ -283,6 +288,8 @@ class CallDialer:
         branch.gone = True  # the Dial goes on at once, and must not end this leg
         self._split(branch)
         call.watcher = None
+        if branch.preparing is not None:
+            branch.preparing.cancel()  # a document that is run on the leg gets its events
         if not quietly:
             self._call.leg.post(BranchMoved(self.info(BranchId(call.sid))))
 

@@ -44,11 +44,12 @@ class Mailbox:
         """Take the next event, waiting for it if need be."""
         if self._events:
             return self._events.popleft()
-        self._waiter = Deferred()
+        waiter = self._waiter = Deferred()
         try:
-            return await self._waiter
+            return await waiter
         finally:
-            self._waiter = None
+            if self._waiter is waiter:  # else somebody else waits by now
+                self._waiter = None
 
     def remove(self, gone: Callable[[LegEvent], bool]) -> None:
         """Drop events that wait."""

@@ -197,7 +197,9 @@ class CallManager:
             forwarded_from=row.forwarded_from or "",
             sip_headers=headers,
         )
-        return self.new_call(row, info, callback)
+        call = self.new_call(row, info, callback)
+        call.is_client = invite.identity.client_sid is not None
+        return call
 
     def _start(self, invite: InboundInvite, call: Call, source: Source, *, keep: int) -> None:
         call.tell("ringing")

@@ -10,6 +10,7 @@ import attrs
 from sipmessage import URI, Address
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from media.legs import MediaLeg
 from media.pool import NoCapacity
@@ -51,6 +52,8 @@ class Target:
     """User of From; empty: the caller's."""
     asserted: bool = False
     """Whether the caller is told in P-Asserted-Identity as well."""
+    client: bool = False
+    """Whether it is a device of a client, which registered."""
 
 
 @attrs.frozen(kw_only=True)
@@ -122,7 +125,7 @@ class Outbound:
                     reason=str(error),
                 )
                 continue
-            targets.append(Target(uri=binding.contact, flow=flow, shown=name))
+            targets.append(Target(uri=binding.contact, flow=flow, shown=name, client=True))
         if not targets:
             raise CallControlError(
                 f"The SIP Client {name} is not registered or does not exist", status=404, code=NOT_REACHED
@@ -212,7 +215,9 @@ class Outbound:
             caller_name=sender.name,
             forwarded_from=row.forwarded_from or "",
         )
-        return self._manager.new_call(row, info, callback)
+        call = self._manager.new_call(row, info, callback)
+        call.is_client = target.client
+        return call
 
     async def start(
         self,
@@ -270,6 +275,14 @@ class Outbound:
     def begin(self, call: Call, target: Target, **options: object) -> None:
         """As `start`, in the background."""
         started = Deferred.fromCoroutine(self.start(call, target, **options))  # type: ignore[arg-type]
-        started.addErrback(
-            lambda failure: log.failure("call_not_dialed call={call}", failure=failure, call=call.sid)
-        )
+
+        def failed(failure: Failure) -> None:
+            log.failure("call_not_dialed call={call}", failure=failure, call=call.sid)
+            media = call.leg.media
+            if media is None:
+                call.never_came(CallStatus.FAILED, code=500, cause="internal error")
+            else:
+                media.hangup()
+                media.abandon(500, "internal error")
+
+        started.addErrback(failed)

@@ -54,6 +54,11 @@ class Pair:
         """The other one of the two."""
         return self.second if call is self.first else self.first
 
+    @property
+    def over(self) -> bool:
+        """Whether one of them is gone, or both go their own ways; a document may be slow to notice."""
+        return self._over or self.first.leg.ended or self.second.leg.ended
+
     def holds(self, call: Call) -> None:
         """One of them was put on hold, or taken off."""
         self._apply()

@@ -50,7 +50,7 @@ class Transfers:
             request.refuse(603, "transfers are switched off")
             return
         call = self._by_key(request.key)
-        if call is None or not isinstance(call.joined, Pair):
+        if call is None or not isinstance(call.joined, Pair) or call.joined.over:
             request.refuse(404, "no bridged call")
             return
         if request.replaces is not None:
@@ -63,7 +63,7 @@ class Transfers:
     def _attended(self, request: TransferRequest, call: Call, pair: Pair, replaces: Replaces) -> None:
         key = self._context.edge.leg_of_dialog(replaces.call_id, replaces.to_tag, replaces.from_tag)
         second = self._by_key(key) if key is not None else None
-        if second is None or second is call or not isinstance(second.joined, Pair):
+        if second is None or second is call or not isinstance(second.joined, Pair) or second.joined.over:
             request.refuse(404, "the call to be replaced was not found")
             return
         one, two = pair.other(call), second.joined.other(second)
@@ -84,7 +84,7 @@ class Transfers:
     def _blind(self, request: TransferRequest, call: Call, pair: Pair) -> None:
         source = self._document(request, call, pair)
         if source is None:
-            request.refuse(404, "no ReferUrl")
+            request.refuse(404, "no ReferUrl, and not a client who may call out")
             return
         request.accept()
         party = pair.other(call)
@@ -124,14 +124,20 @@ class Transfers:
             ),
         )
 
-    def _implicit(self, request: TransferRequest, call: Call) -> Source:
-        """A call without a document goes where a call to the target would have gone."""
+    def _implicit(self, request: TransferRequest, call: Call) -> Source | None:
+        """A call without a document goes where a call to the target would have gone.
+
+        The party that remains pays: only a client may send it out of the engine, as only a client may call
+        out (RFC 3515 section 5).
+        """
         target, user = request.target, request.target.user or ""
         ring, headers = self._context.settings.sip.ring_timeout, dict(request.headers)
         router = self._router()
         listeners = self._context.edge.core.transports.listeners
         ours = target.port is None or any(listener.port == target.port for listener in listeners)
         if not ours or router.tables.organization(target.host) is None:
+            if not call.is_client:
+                return None
             return Source(text=dial_document("uri", str(target), ring, headers))
         match router.route(Caller("outside"), user, target.host):
             case RunApplication() as application:
@@ -143,7 +149,7 @@ class Transfers:
                 )
             case ImplicitDial(kind=kind, target=found):
                 return Source(text=dial_document(kind, found, ring, headers))
-        return Source(text=dial_document("number", user, ring, headers))
+        return Source(text=dial_document("number", user, ring, headers)) if call.is_client else None
 
 
 def party_of(call: Call) -> str:

@@ -68,6 +68,17 @@ def test_events_come_in_the_order_in_which_they_happened() -> None:
     assert not box
 
 
+def test_one_who_stopped_waiting_does_not_take_the_events_of_the_next_one() -> None:
+    """A coroutine that nobody holds any more ends whenever it is collected."""
+    box = Mailbox(Clock())
+    first = box.take()
+    first.send(None)
+    second = taking(box)
+    first.close()
+    box.post(key("1"))
+    assert now(second) == key("1")
+
+
 def test_who_waits_gets_the_next_event_at_once_and_it_is_not_kept() -> None:
     box = Mailbox(Clock())
     task = taking(box)

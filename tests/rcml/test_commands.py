@@ -128,6 +128,17 @@ def application():
     server.server_close()
 
 
+def test_try_lets_those_who_are_dialed_do_as_told(tmp_path, capsys):
+    path = tmp_path / "dial.xml"
+    path.write_text("<Response><Dial><Client>bob</Client><Number>1234</Number></Dial></Response>")
+
+    assert run(simulate, "try", "--fast", "--callees", "bob=busy,1234=3/5", str(path)) == 0
+    shown = capsys.readouterr().out
+    assert "bob answers 486" in shown
+    assert "joined with 1234" in shown
+    assert run(simulate, "try", "--fast", "--callees", "bob", str(path)) == 1
+
+
 def test_try_requests_an_application_and_keeps_method_and_parameters_in_a_redirect(application, capsys):
     server, base = application
 

@@ -22,6 +22,7 @@ from rcml.flow import InterpreterSettings
 from rcml.interpreter import OutcomeKind, Source
 from rcml.parameters import encoded
 from rcml.ports import FetchedDocument, FetchError, FetchFailure, FetchRequest, LegEnded, Level
+from rcml.simulated_calls import parse_callees
 from rcml.simulated_leg import HANGUP, SimulatedLeg, Tell
 from rcml.simulator import Caller, ScriptedCaller, Simulation, Simulator, call_info, parse_digits
 from rcml.urls import HTTP, without_userinfo
@@ -80,6 +81,12 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="S",
         help="seconds the caller speaks in a Record (default 2)",
     )
+    parser.add_argument(
+        "--callees",
+        default="",
+        metavar="SCRIPT",
+        help="what those do who are dialed: ADDRESS=busy, no-answer, unreachable, or SECONDS[/SECONDS], ...",
+    )
     parser.add_argument("--all", action="store_true", help="show all parameters of requests")
     parser.set_defaults(run=run)
 
@@ -88,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the document and print what happens."""
     try:
         script = parse_digits(args.digits)
+        callees = parse_callees(args.callees)
         headers = dict(_header(text) for text in args.header)
         url = _address(args.document)
     except (ValueError, OSError) as error:
@@ -103,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
         speech_seconds=args.speech,
         missing=_missing,
         tell=shown.line,
+        callees=callees,
         fetcher=lambda leg: WebFetcher(leg, shown.line, show_all=args.all),
     )
     source = Source(url=url, method=args.method, fallback_url=args.fallback and _address(args.fallback))

@@ -208,7 +208,7 @@ class MediaLeg:
         self._send(protocol.StopRecording, recording=recording.encode())
 
     def reset(self) -> None:
-        """Stop everything that plays or records."""
+        """Stop everything that plays or records, but for recordings of both sides."""
         self._send(protocol.Reset)
 
     def mute(self, muted: bool) -> None:

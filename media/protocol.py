@@ -184,7 +184,7 @@ class StopRecording(_OneWay):
 
 
 class Reset(_OneWay):
-    """Stop all playbacks and recordings of a leg; only recordings report."""
+    """Stop all playbacks of a leg, and its recordings but for those of both sides; only recordings report."""
 
     arguments = [(b"key", amp.String())]
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from media.worker.leg import Leg
 
 
+MOST_PLAYBACKS = 8
+"""What plays at once into a room, as in the mixer: a library has 32 players, for all its legs."""
+
+
 class Member(NamedTuple):
     """How a leg takes part."""
 
@@ -163,7 +167,9 @@ class Room:
     # -------------------------------------------------------------- what is played
 
     def play(self, paths: Sequence[str]) -> None:
-        """Play files to everybody who hears."""
+        """Play files to everybody who hears, beside what plays already."""
+        if len(self._playbacks) >= MOST_PLAYBACKS:
+            return
         playback = _RoomPlayback(self, paths)
         self._playbacks.append(playback)
         playback.next()

@@ -249,6 +249,19 @@ async def test_many_operations_at_the_same_moment_are_all_done(world: World) -> 
 
 
 @case
+async def test_a_program_cannot_take_all_players_of_a_worker(world: World) -> None:
+    """A worker has 32, and calls of other accounts."""
+    call, sid = await answered(world, play(world, OLD))
+    await hears(call, OLD)
+    url = world.app.script("/races/long.wav", prompt(THIRD, 20.0))
+    replies = await together([post(world, sid, "/Play", Url=url) for _ in range(10)])
+    assert sorted(reply.status for reply in replies) == [200] * 6 + [409] * 4
+    assert (await post(world, sid, "/Gather", Action=world.script("keys", ""))).status == 409
+    assert (await call.bye()).code == 200
+    await ends(world, sid)
+
+
+@case
 async def test_hold_and_resume_in_quick_succession_leave_what_was_asked_last(world: World) -> None:
     call, sid, callee, child = await joined(world)
     for _ in range(4):

@@ -252,6 +252,20 @@ async def test_playing_stops_with_the_room_and_nothing_is_played_where_there_is_
     await two.hear()
 
 
+@pytest_twisted.ensureDeferred
+async def test_what_is_played_in_a_room_leaves_players_for_all_others(crew: Crew, tmp_path: Path) -> None:
+    """A library has 32 players."""
+    one, other = await crew.call(), await crew.call()
+    crew.room("r", one)
+    long, prompt = (write_wav(tmp_path / f"{tone}.wav", sine(tone, 3)) for tone in (700, 1400))
+    for _ in range(40):
+        crew.workers[0].tell(PlayRoom, room=b"r", paths=[long])
+    other.leg.play("p1", [prompt], 1)
+
+    await other.hear(1400)
+    crew.room("r")
+
+
 # ------------------------------------------------------------------------- recordings
 
 

@@ -156,7 +156,7 @@ async def _change(context: Context) -> Reply:
 
 async def _recordings(context: Context) -> Reply:
     row = await conference_row(context)
-    return await all_recordings(context, "conference_sid", row.sid)
+    return await all_recordings(context, "conference_sid", row.sid, row.account_sid)
 
 
 def routes() -> Sequence[Route]:

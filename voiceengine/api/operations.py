@@ -48,7 +48,7 @@ def _operation(parse: Callable[[Parameters, Settings], Operation]) -> Handler:
 
 async def _recordings(context: Context) -> Reply:
     row = await call_row(context)
-    return await all_recordings(context, "call_sid", row.sid)
+    return await all_recordings(context, "call_sid", row.sid, row.account_sid)
 
 
 async def _start_recording(context: Context) -> Reply:
@@ -60,7 +60,7 @@ async def _start_recording(context: Context) -> Reply:
 
 async def _recording_row(context: Context, call: CallRow) -> RecordingRow:
     row = await context.deps.store.recordings.get(context.variables["recording"])
-    if row is None or row.call_sid != call.sid:
+    if row is None or (row.call_sid, row.account_sid) != (call.sid, call.account_sid):
         raise not_found("recording")
     return row
 

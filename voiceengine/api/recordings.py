@@ -70,12 +70,22 @@ RULES = ListRules(
 )
 
 
-async def all_recordings(context: Context, field: Literal["call_sid", "conference_sid"], sid: str) -> Reply:
-    """Answer every recording of a call or of a conference, newest first, as a bare list."""
+async def all_recordings(
+    context: Context, field: Literal["call_sid", "conference_sid"], sid: str, account_sid: str
+) -> Reply:
+    """Answer every recording of a call or of a conference, newest first, as a bare list.
+
+    Only those of its account: a call may take part in the conference of another one.
+    """
     rows: list[RecordingRow] = []
     while True:
         page = await context.deps.store.recordings.list(
-            ListQuery(filters=(Filter(field, "eq", sid),), page=len(rows) // MAX_SIZE, page_size=MAX_SIZE)
+            ListQuery(
+                filters=(Filter(field, "eq", sid),),
+                page=len(rows) // MAX_SIZE,
+                page_size=MAX_SIZE,
+                account_sids=(account_sid,),
+            )
         )
         rows.extend(page.items)
         if len(page.items) < MAX_SIZE:

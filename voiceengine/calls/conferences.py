@@ -20,6 +20,7 @@ from voiceengine.calls.announcement import announcement, prompts_of
 from voiceengine.calls.call import Call
 from voiceengine.calls.callbacks import CallbackQueue
 from voiceengine.calls.conference import Conference
+from voiceengine.calls.live import room_beside
 from voiceengine.calls.requests import ChangeConference, ChangeParticipant, Participant
 from voiceengine.calls.side_leg import SOUNDS, run_beside
 from voiceengine.errors import CallControlError
@@ -105,6 +106,8 @@ class ConferenceBook:
     ) -> Participant:
         """Change one participant."""
         conference, call = await self._participant(conference_sid, call_sid)
+        if change.announce_url is not None:
+            room_beside(call)
         if change.muted is not None:
             call.mute(change.muted)
         if change.hold is not None:

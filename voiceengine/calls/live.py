@@ -53,6 +53,9 @@ log = Logger()
 T = TypeVar("T")
 
 OVER = "Call is already completed."
+MOST_ASIDES = 6
+"""What is played or gathered beside the document at once: the players of a worker are few, and its calls may
+be those of several accounts."""
 PATIENCE = 3.0
 """How long the answer to a Hold or Resume is waited for; the outcome is told to the action in any case."""
 
@@ -120,10 +123,16 @@ class LiveControl:
                 code=1103,
             )
         peer = call.joined.other(call) if isinstance(call.joined, Pair) else None
+        if peer is not None and move and peer.row.account_sid != call.row.account_sid:
+            # joined by a transfer; its account would pay for what the document does
+            raise CallControlError("The connected leg is a call of another account.", status=403)
         dialed = call.watcher is not None
         if dialed or move:
             # a document on the other one stops, or its call ends: it may not go on in between
             take_out(call, quietly=peer is not None)
+        for one in (call, peer) if peer is not None and move else (call,):
+            # the document is that of the call's account, whoever owns the number that was called
+            one.conference_account_sid = one.row.account_sid
         if peer is not None and move:
             await peer.switch(source)
         elif peer is not None and dialed:
@@ -138,6 +147,8 @@ class LiveControl:
 
     async def _operate(self, call: Call, operation: Operation) -> CallRow:
         in_progress(call)
+        if isinstance(operation, SayText | PlayAudio | GatherInput):
+            room_beside(call)
         call.records.journal("operation", operation=type(operation).__name__)
         match operation:
             case SayText():
@@ -295,6 +306,18 @@ def in_progress(call: Call) -> None:
     if call.status is not CallStatus.IN_PROGRESS:
         raise CallControlError(
             f"The call is {call.status.value}; this needs a call that is in-progress.", status=409, code=1103
+        )
+
+
+def room_beside(call: Call) -> None:
+    """Refuse to play one more thing beside the document, when there are too many.
+
+    Raises:
+        CallControlError: there are.
+    """
+    if len(call.leg.asides) >= MOST_ASIDES:
+        raise CallControlError(
+            f"{MOST_ASIDES} things are played or gathered on this call already.", status=409, code=1103
         )
 
 

@@ -153,6 +153,28 @@ async def test_recordings_of_a_conference_are_a_bare_list(api: Api) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_recordings_of_another_account_are_not_shown_with_the_conference_nor_with_the_call(
+    api: Api,
+) -> None:
+    """A client may be in the room of another account; what each of both records is its own."""
+    room, call = api.rooms.open(api.child.sid), api.call()
+    api.store.calls.save(call)
+    sids = []
+    for owner in (api.admin.sid, api.child.sid):
+        sids.append(new_sid("RE"))
+        recording = RecordingRow(
+            sid=sids[-1], account_sid=owner, call_sid=call.sid, conference_sid=room.sid, duration=2.0
+        )
+        api.store.recordings.save(recording)
+    of_room = (await api.get(f"{child_path(api)}/Conferences/{room.sid}/Recordings.json")).json
+    of_call = (await api.get(f"~/Calls/{call.sid}/Recordings.json")).json
+
+    assert [item["sid"] for item in of_call] == sids[:1]
+    assert [item["sid"] for item in of_room] == sids[1:]
+    assert (await api.get(f"~/Calls/{call.sid}/Recordings/{sids[1]}.json")).code == 404
+
+
+@pytest_twisted.ensureDeferred
 async def test_conferences_of_others_are_403_and_unknown_ones_404(api: Api) -> None:
     room, call = api.rooms.open(api.admin.sid), api.call()
     api.rooms.enter(room, call)

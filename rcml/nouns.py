@@ -26,6 +26,8 @@ from rcml.verb import Noun, Text, noun
 if TYPE_CHECKING:
     from rcml.flow import Flow
 
+LONGEST_ROOM = 255
+"""Characters of the name of a conference; what is longer is cut."""
 MAX_NOUNS = 10
 """Nouns of one Dial; those beyond are ignored."""
 MAX_ADDRESS = 255
@@ -315,7 +317,7 @@ class Conference(Noun):
     @property
     def room(self) -> str:
         """Name of the room."""
-        return self.text or self.name_
+        return (self.text or self.name_)[:LONGEST_ROOM]
 
     def spec(self, flow: Flow, *, record: bool) -> ConferenceSpec:
         """Make what is joined.

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rcml.verbs  # noqa: F401  registers verbs and nouns
-from rcml.document import Element
+from rcml.document import Element, parse
 from rcml.nouns import Client, Conference, Number, Sip, Uri, noun_of, split_headers
 from rcml.ports import CALL_EVENTS, CONFERENCE_EVENTS, DialError
 from rcml.verb import NOUNS, noun
@@ -166,3 +166,9 @@ def test_every_attribute_of_a_noun_says_what_it_is():
 def test_a_noun_cannot_be_declared_twice():
     with pytest.raises(ValueError, match="declared twice"):
         noun("Sip")(Sip)
+
+
+def test_the_name_of_a_room_that_is_too_long_is_cut():
+    element = parse(f"<Response><Dial><Conference>{'r' * 300}</Conference></Dial></Response>".encode()).root
+
+    assert Conference(element.children[0].children[0]).room == "r" * 255

@@ -86,6 +86,8 @@ class Conference:
         self.callbacks = CallbackQueue(context.web, self.row.sid, _no_journal)
         self._sequence = 0
         self._callback: CallbackSpec | None = None
+        self._gone: Member | None = None
+        """Who left last, as it was then."""
         self.recording = ConferenceRecording(context, self.row, self._bridge)
         self._limit: Any = context.reactor.callLater(context.settings.calls.conference_seconds, self.end)
 
@@ -132,8 +134,8 @@ class Conference:
         )
         effects = self.room.join(member)
         if spec.muted and not call.row.muted:
-            self._members[call.sid].muted_here = True
             call.mute(True)
+            self._members[call.sid].muted_here = True
         if self._tells_speakers:
             call.leg.watch_speech(True)
         self._carry_out(effects)
@@ -154,6 +156,7 @@ class Conference:
             call.leg.watch_speech(False)
         if found.muted_here and not call.leg.ended:
             call.mute(False)
+        self._gone = self.room.members.get(call.sid)
         self._carry_out(self.room.leave(call.sid))
 
     @property
@@ -196,6 +199,8 @@ class Conference:
 
     def mute(self, call: Call, muted: bool) -> None:
         """Let a participant be heard no more, or again."""
+        if found := self._members.get(call.sid):
+            found.muted_here = False
         self._carry_out(self.room.mute(call.sid, muted))
 
     def speaks(self, call: Call, speaks: bool) -> None:
@@ -351,6 +356,8 @@ class Conference:
         ]
         if name:
             member = self.room.members.get(name)
+            if member is None and self._gone is not None and self._gone.name == name:
+                member = self._gone
             info += [
                 ("CallSid", name),
                 ("Muted", _text(member.muted if member is not None else False)),

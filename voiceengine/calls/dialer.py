@@ -32,6 +32,7 @@ from rcml.ports import (
     PlaybackFinished,
     Screening,
     TargetKind,
+    TimerFired,
 )
 from voiceengine.calls.call import Call
 from voiceengine.calls.callbacks import ProgressCallback
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 log = Logger()
 
 BAD_CALLER = 13214
+SENDING = "send-digits"
+SENDING_SECONDS = 10.0
+"""A key takes a quarter of a second, a pause half a one; a worker that tells nothing is not waited for."""
 REFUSED = frozenset({"Dial", "Enqueue", "Refer"})
 """Verbs that a screening document may not have."""
 NOT_SCREENED = frozenset({"InstanceId", "CallTimestamp"})
@@ -297,9 +301,10 @@ class CallDialer:
 async def _send_digits(call: Call, digits: str) -> None:
     """Send keys on a leg that no document reads, and wait until they are sent."""
     playback = call.leg.send_digits(digits)
+    call.leg.start_timer(SENDING, len(digits) + SENDING_SECONDS)
     while True:
         event = await call.leg.next_event()
-        if isinstance(event, Ended):
+        if isinstance(event, Ended) or event == TimerFired(SENDING):
             return
         if isinstance(event, PlaybackFinished | PlaybackFailed) and event.playback == playback:
             return

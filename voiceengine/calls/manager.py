@@ -8,6 +8,7 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from media.pool import NoCapacity
 from rcml.interpreter import Source
@@ -204,7 +205,15 @@ class CallManager:
     def _start(self, invite: InboundInvite, call: Call, source: Source, *, keep: int) -> None:
         call.tell("ringing")
         started = Deferred.fromCoroutine(self._connect(invite, call, source, keep))
-        started.addErrback(lambda f: log.failure("call_not_started call={call}", failure=f, call=call.sid))
+        started.addErrback(self._not_started, invite, call)
+
+    def _not_started(self, failure: Failure, invite: InboundInvite, call: Call) -> None:
+        log.failure("call_not_started call={call}", failure=failure, call=call.sid)
+        invite.refuse(500)
+        if call.leg.unattached:
+            call.never_came(CallStatus.FAILED, code=500, cause="internal error")
+        else:
+            call.leg.end(wanted=CallStatus.FAILED, code=500)
 
     async def _connect(self, invite: InboundInvite, call: Call, source: Source, keep: int) -> None:
         """Get a slot in a worker, pass the INVITE on, run the application."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 log = Logger()
 
 MAX_URI = 255
+OURS = (LEG_HEADER.lower(), "x-restcomm-")
+"""Headers that only the engine writes."""
 NOT_REACHED = 11008
 
 
@@ -265,7 +267,7 @@ class Outbound:
             target.uri,
             str(sender),
             call_id,
-            [*call.response_headers, *(h for h in headers if h[0].lower() != LEG_HEADER.lower())],
+            [*call.response_headers, *(h for h in headers if not h[0].lower().startswith(OURS))],
             target.username,
             target.password,
         )

@@ -17,7 +17,7 @@ from voiceengine.calls.call import Call
 from voiceengine.calls.implicit import dial_document
 from voiceengine.calls.live import take_out
 from voiceengine.calls.pair import Pair
-from voiceengine.calls.routing import Caller, ImplicitDial, Router, RunApplication
+from voiceengine.calls.routing import Caller, ImplicitDial, Refuse, Router, RunApplication
 from voiceengine.sip.transfer import Replaces, TransferRequest
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+NOT_FOUND = 11005
+"""Notification of a target that is nobody of this engine."""
 TRANSFERRED = 'SIP;cause=200;text="transferred"'
 
 
@@ -149,7 +151,10 @@ class Transfers:
                 )
             case ImplicitDial(kind=kind, target=found):
                 return Source(text=dial_document(kind, found, ring, headers))
-        return Source(text=dial_document("number", user, ring, headers)) if call.is_client else None
+            case Refuse(code=404, notices=notices) if any(n.code == NOT_FOUND for n in notices):
+                if call.is_client:
+                    return Source(text=dial_document("number", user, ring, headers))
+        return None
 
 
 def party_of(call: Call) -> str:

@@ -58,6 +58,9 @@ class Leg:
         self.asked.append(("digits", digits))
         return PlaybackId("d1")
 
+    def start_timer(self, name: str, seconds: float) -> None:
+        self.mailbox.start_timer(name, seconds)
+
     def end(self, *_: object, **__: object) -> None:
         self.asked.append("end")
 

@@ -248,6 +248,12 @@ class Http(_Section):
         default=False, description="require credentials for the media of recordings"
     )
     max_body_bytes: int = Field(default=10_000_000, ge=1024, description="largest request body, bytes")
+    cors_origins: list[str] = Field(
+        default=[], description="origins of web pages whose scripts may use the API; `*`: all"
+    )
+    error_dictionary: str = Field(
+        default="", description="base of `more_info` of notifications; empty: the engine's own pages"
+    )
 
 
 class Calls(_Section):
@@ -286,6 +292,79 @@ class Calls(_Section):
     drain_seconds: float = Field(default=30, ge=0, description="time live calls get after SIGTERM, seconds")
 
 
+class Messages(_Section):
+    """Text messages."""
+
+    offline: Literal["fail", "hold"] = Field(
+        default="fail",
+        description="a message to a client without registration: fail, or hold until it registers",
+    )
+    hold_hours: float = Field(default=24, gt=0, description="how long a message is held, hours")
+    hold_limit: int = Field(default=100, ge=1, description="messages held for one client at most")
+    content_types: list[str] = Field(
+        default=["text/plain"],
+        min_length=1,
+        description="content types of MESSAGE that are taken; others are answered 415",
+    )
+    max_bytes: int = Field(
+        default=20_000, ge=160, description="largest body of a MESSAGE, bytes; more is answered 413"
+    )
+    to_trunk: bool = Field(
+        default=True,
+        description="clients may send messages to numbers outside, through the outbound proxy",
+    )
+    per_second: int = Field(
+        default=0, ge=0, description="messages that an account may send over REST in one second; 0: no limit"
+    )
+    answer_timeout: float = Field(
+        default=32, gt=0, description="time the next hop has to answer a MESSAGE, seconds"
+    )
+
+
+class Mail(_Section):
+    """E-mail."""
+
+    server: str = Field(
+        default="", description="HOST or HOST:PORT of the SMTP server; empty: no mail is sent"
+    )
+    security: Literal["none", "starttls", "tls"] = Field(
+        default="starttls", description="none, STARTTLS (needed), or TLS from the start"
+    )
+    username: str = Field(default="", description="SMTP user; empty: no authentication")
+    password: str = Field(default="", description="SMTP password")
+    timeout: float = Field(default=30, gt=0, description="time a delivery may take, seconds")
+
+
+class NumberRange(_Section):
+    """Numbers that accounts can take."""
+
+    country: str = Field(default="US", min_length=2, max_length=2, description="ISO code")
+    type: Literal["local", "mobile", "tollfree"] = Field(default="local", description="kind of number")
+    first: str = Field(description="first number, E.164 (+15125550100)")
+    last: str = Field(description="last number, E.164, not before the first")
+    region: str = Field(default="", description="state or province, such as TX")
+    rate_center: str = Field(default="", description="rate center")
+    lata: str = Field(default="", description="LATA")
+    postal_code: str = Field(default="", description="postal code")
+    latitude: float | None = Field(default=None, description="degrees north")
+    longitude: float | None = Field(default=None, description="degrees east")
+    voice: bool = Field(default=True, description="calls can come")
+    sms: bool = Field(default=True, description="text messages can come")
+    mms: bool = Field(default=False, description="multimedia messages can come")
+    fax: bool = Field(default=False, description="faxes can come")
+
+
+class Numbers(_Section):
+    """Phone numbers."""
+
+    ranges: list[NumberRange] = Field(
+        default=[], description="numbers of this platform that accounts can find and take"
+    )
+    only_ranges: bool = Field(
+        default=False, description="real numbers can be taken from the ranges only; false: any number"
+    )
+
+
 class Data(_Section):
     """Where things are kept."""
 
@@ -311,6 +390,9 @@ class Settings(_Section):
     web: Web = Field(default_factory=Web)
     http: Http = Field(default_factory=Http)
     calls: Calls = Field(default_factory=Calls)
+    messages: Messages = Field(default_factory=Messages)
+    mail: Mail = Field(default_factory=Mail)
+    numbers: Numbers = Field(default_factory=Numbers)
     data: Data = Field(default_factory=Data)
     demo: Demo = Field(default_factory=Demo)
 

@@ -19,7 +19,7 @@ from twisted.internet.task import Clock
 
 from rcml.ports import CallStatus, Direction, FetchFailure
 from voiceengine.app import Engine
-from voiceengine.config import Codec, HostPort, Listener, PortRange, Settings, sections
+from voiceengine.config import Codec, HostPort, Listener, NumberRange, PortRange, Settings, sections
 from voiceengine.metrics import STATES, Metrics
 
 PREFIX = "voiceengine_"
@@ -82,7 +82,8 @@ and `_count`.
 
 def settings_page() -> str:
     """Give the page of the settings as Markdown."""
-    return "\n".join([_SETTINGS_HEAD, *(_section(name, model) for name, model in sections().items())])
+    pages = [_section(name, model) for name, model in sections().items()]
+    return "\n".join([_SETTINGS_HEAD, *pages, _section("numbers.ranges", NumberRange)])
 
 
 def keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -109,6 +110,8 @@ def _sentence(text: str) -> str:
 
 
 def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "none, must be given"
     value = field.get_default(call_default_factory=True)
     return _toml(str(value) if isinstance(value, Path) else value)
 
@@ -159,6 +162,8 @@ _host_port, _port_range = _function(HostPort), _function(PortRange)
 def _words(annotation: Any) -> str:
     if annotation is Listener:
         return "`udp://ADDRESS:PORT` or `tcp://ADDRESS:PORT`"
+    if annotation is NumberRange:
+        return "tables with the keys below"
     if get_origin(annotation) is list:
         return f"list of {_words(get_args(annotation)[0])}"
     if get_origin(annotation) is Annotated:
@@ -169,7 +174,14 @@ def _words(annotation: Any) -> str:
         return "table of tables, each with the keys of `sip.outbound_proxy`"
     if get_origin(annotation) in (Union, types.UnionType):
         return " or ".join(_words(part) for part in get_args(annotation))
-    simple = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
+    simple = {
+        bool: "true or false",
+        int: "whole number",
+        float: "number",
+        str: "text",
+        Path: "path",
+        type(None): "none",
+    }
     return simple[annotation]
 
 

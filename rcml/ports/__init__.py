@@ -60,6 +60,14 @@ from rcml.ports.leg import (
     LegEnded,
     ReferResult,
 )
+from rcml.ports.messages import (
+    Mail,
+    MessageReceipt,
+    MessageRefused,
+    Messages,
+    OutgoingEmail,
+    OutgoingMessage,
+)
 from rcml.ports.records import (
     Level,
     Notice,
@@ -110,7 +118,13 @@ __all__ = [
     "LegEnded",
     "LegEvent",
     "Level",
+    "Mail",
+    "MessageReceipt",
+    "MessageRefused",
+    "Messages",
     "Notice",
+    "OutgoingEmail",
+    "OutgoingMessage",
     "PlaybackFailed",
     "PlaybackFinished",
     "PlaybackId",
@@ -144,3 +158,7 @@ class Ports:
     """None: this leg cannot dial; Dial is then skipped with warning 11001."""
     conferences: Conferences | None = None
     """None: this leg cannot enter a conference."""
+    messages: Messages | None = None
+    """None: no text messages can be sent; Sms is then skipped with warning 11001."""
+    mail: Mail | None = None
+    """None: no mail can be sent; Email is then skipped with warning 11001."""

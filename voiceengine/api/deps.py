@@ -9,7 +9,14 @@ from typing import Any
 import attrs
 from twisted.web.resource import IResource
 
-from voiceengine.api.ports import CallControl, ConferenceControl
+from voiceengine.api.ports import (
+    CallControl,
+    ConferenceControl,
+    GatewayControl,
+    MailControl,
+    MessageControl,
+    Supervisor,
+)
 from voiceengine.config import Settings
 from voiceengine.store import Store
 
@@ -25,6 +32,18 @@ class ApiDeps:
     control: CallControl
     conferences: ConferenceControl | None = None
     """Live conferences; None: what needs them is answered with 503."""
+    messages: MessageControl | None = None
+    """Text messages; None: sending is answered with 503."""
+    mail: MailControl | None = None
+    """E-mail; None: sending is answered with 503."""
+    gateways: GatewayControl | None = None
+    """Keeps registrations; None: rows are stored and nobody registers."""
+    supervisor: Supervisor | None = None
+    """Counters and live calls; None: answered with 503."""
+    speak: Callable[[str, str, str], Awaitable[Path]] | None = None
+    """Speaks (text, gender `man` or `woman`, language) into a WAV file that is only to be read; None: 503."""
+    cache_folder: Path | None = None
+    """Audio files that `/restcomm/cache/{account}/{file}` serves; None: there are none."""
     recordings_folder: Path
     health: Callable[[], Health | Awaitable[Health]]
     """Tells whether the engine is ready, and details for /healthz."""

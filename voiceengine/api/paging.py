@@ -25,6 +25,7 @@ DAY = 86400.0
 Kind = Literal["suffix", "eq", "call", "status", "upper", "contains", "integer", "from", "until"]
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2})?", re.ASCII)
+_DATE_OF_TWILIO = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})Z", re.ASCII)
 
 
 @attrs.frozen
@@ -37,6 +38,7 @@ class Rule:
 
 def parse_date(value: str) -> tuple[float, bool]:
     """Seconds since the epoch (UTC), and whether only a day was given."""
+    value = _DATE_OF_TWILIO.sub(r"\1", value)
     if _DATE.fullmatch(value):
         try:
             return datetime.fromisoformat(value).replace(tzinfo=UTC).timestamp(), "T" not in value
@@ -126,6 +128,8 @@ class Paged(Generic[R]):
     """Of the list, below the prefix: `/Accounts/AC…/Calls`."""
     carried: tuple[tuple[str, str], ...] = ()
     """Filters and sort order that page URIs repeat."""
+    limit: int | None = None
+    """Cap on the length of the whole list, where the list has one."""
 
     @property
     def last(self) -> int:
@@ -142,11 +146,14 @@ class Paged(Generic[R]):
         pairs = [("Page", str(page)), ("PageSize", str(self.page_size))]
         if after:
             pairs.append(("AfterSid", after))
+        if self.limit is not None:
+            pairs.append(("Limit", str(self.limit)))
         return f"{base}?{urlencode([*pairs, *self.carried], quote_via=quote)}"
 
     def envelope(self, render: Render) -> dict[str, object]:
         """The fields before the array, in their order."""
-        uri = render.prefix + self.path
+        uri = render.prefix + self.path + (".json" if render.twilio else "")
+        nothing = None if render.twilio else "null"
         start = self.page * self.page_size
         last = self.page == self.last
         end = start + len(self.rows) if last else start + self.page_size - 1
@@ -156,19 +163,20 @@ class Paged(Generic[R]):
             "num_pages": self.last,
             "page_size": self.page_size,
             "total": self.total,
+            **({} if self.limit is None or render.twilio else {"limit": self.limit}),
             "start": str(start),
             "end": str(end),
             "uri": uri,
             "first_page_uri": self._uri(uri, 0),
-            "previous_page_uri": self._uri(uri, self.page - 1) if self.page else "null",
-            "next_page_uri": "null" if last else self._uri(uri, self.page + 1, after),
+            "previous_page_uri": self._uri(uri, self.page - 1) if self.page else nothing,
+            "next_page_uri": nothing if last else self._uri(uri, self.page + 1, after),
             "last_page_uri": self._uri(uri, self.last),
         }
 
     def json_value(self, render: Render) -> object:
         """The envelope and the array."""
         items = [self.representation.to_json(row, render) for row in self.rows]
-        return {**self.envelope(render), self.representation.list_key: items}
+        return {**self.envelope(render), self.representation.key(render): items}
 
     def xml_inner(self, render: Render) -> str:
         """The list element with the envelope as attributes."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from voiceengine.api.declare import Param
 from voiceengine.api.errors import ApiError, bad, missing
 
 MAX_FIELDS = 1000
@@ -17,23 +19,83 @@ _BLANK = re.compile(r"\s")
 _SID = re.compile(r"[A-Z]{2}[0-9a-zA-Z]{32}")
 
 
-class Parameters:
-    """Named values; names are case-sensitive, the first value of a name wins."""
+class Undeclared(LookupError):
+    """A handler read a parameter that its operation does not declare."""
 
-    def __init__(self, values: Mapping[str, Sequence[str]]) -> None:
+
+class Parameters:
+    """Named values; names are case-sensitive, the first value of a name wins.
+
+    Args:
+        values: name -> values.
+        declared: names that may be read; None: all. What is read without being declared would be missing in
+            the OpenAPI document and in the reference.
+    """
+
+    def __init__(self, values: Mapping[str, Sequence[str]], declared: frozenset[str] | None = None) -> None:
         self._values = values
+        self._declared = declared
+
+    def _given(self, name: str) -> Sequence[str]:
+        if self._declared is not None and name not in self._declared:
+            raise Undeclared(name)
+        return self._values.get(name, ())
 
     def __contains__(self, name: str) -> bool:
-        return bool(self._values.get(name))
+        return bool(self._given(name))
+
+    def restricted(self, declared: frozenset[str]) -> Parameters:
+        """The same values, of which only these names may be read."""
+        return Parameters(self._values, declared)
+
+    def starting_with(self, prefix: str) -> dict[str, str]:
+        """First values of all names that begin so; need not be declared one by one."""
+        return {
+            name: self._clean(name, values[0])
+            for name, values in self._values.items()
+            if name.startswith(prefix) and values
+        }
 
     def all(self, name: str) -> tuple[str, ...]:
         """All values of a name."""
-        return tuple(self._clean(name, value) for value in self._values.get(name, ()))
+        return tuple(self._clean(name, value) for value in self._given(name))
 
     def get(self, name: str) -> str | None:
         """The value, None when the name is absent."""
-        found = self._values.get(name)
+        found = self._given(name)
         return self._clean(name, found[0]) if found else None
+
+    def read(self, param: Param) -> Any:
+        """The checked value of a declared parameter; its default (or None) when absent or empty.
+
+        Raises:
+            ApiError: it is required and missing, or not what its kind allows.
+        """
+        value = self.get(param.name) if param.kind != "document" else self.document(param.name)
+        if not value:
+            if param.required is not None:
+                raise missing(param.required)
+            return param.default
+        match param.kind:
+            case "integer":
+                top = 999_999_999 if param.maximum is None else param.maximum
+                return self.integer(param.name, 0, param.minimum or 0, top)
+            case "flag":
+                return self.flag(param.name)
+            case "method":
+                return self.method(param.name)
+            case "url":
+                return self.url(param.name)
+            case "path":
+                return self.url(param.name, relative=True)
+            case "choice":
+                return self.choice(param.name, "", param.allowed)
+            case "sid":
+                return self.sid(param.name, param.allowed[0] if param.allowed else "")
+            case "name":
+                return self.name(param.name, param.maximum or 64)
+            case _:
+                return value
 
     def _clean(self, name: str, value: str) -> str:
         if _CONTROL.search(value):
@@ -46,7 +108,7 @@ class Parameters:
 
     def document(self, name: str) -> str | None:
         """A text of several lines, None when absent or empty."""
-        found = self._values.get(name)
+        found = self._given(name)
         if found and _CONTROL_IN_TEXT.search(found[0]):
             raise bad(f"{name} must not contain control characters.")
         return (found[0] or None) if found else None

@@ -1,4 +1,4 @@
-"""What the REST API asks of call control (`voiceengine.calls` defines it, the API only uses it)."""
+"""What the REST API asks of the rest of the engine (defined there; the API only uses it)."""
 
 from voiceengine.calls.requests import (
     CALL_EVENTS,
@@ -9,6 +9,7 @@ from voiceengine.calls.requests import (
     CreateCall,
     GatherInput,
     HoldCall,
+    LiveCall,
     ModifyCall,
     Operation,
     Participant,
@@ -17,7 +18,10 @@ from voiceengine.calls.requests import (
     ResumeCall,
     SayText,
     StartRecording,
+    Supervisor,
 )
+from voiceengine.gateways.requests import GatewayControl
+from voiceengine.messages.requests import MailControl, MessageControl, SendEmail, SendMessage
 
 __all__ = [
     "CALL_EVENTS",
@@ -26,8 +30,12 @@ __all__ = [
     "ChangeParticipant",
     "ConferenceControl",
     "CreateCall",
+    "GatewayControl",
     "GatherInput",
     "HoldCall",
+    "LiveCall",
+    "MailControl",
+    "MessageControl",
     "ModifyCall",
     "Operation",
     "Participant",
@@ -35,5 +43,8 @@ __all__ = [
     "ReferCall",
     "ResumeCall",
     "SayText",
+    "SendEmail",
+    "SendMessage",
     "StartRecording",
+    "Supervisor",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar
 from xml.sax.saxutils import escape, quoteattr
@@ -15,6 +15,7 @@ import attrs
 R = TypeVar("R")
 
 Format = Literal["json", "xml"]
+JsonType = Literal["string", "integer", "number", "boolean", "object", "array"]
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -30,6 +31,8 @@ class Render:
     """Path prefix of `uri` values."""
     base_url: str
     """Base of absolute URLs, without trailing slash."""
+    twilio: bool = False
+    """Whether the reply has the shape of Twilio: real nulls, wrapped lists, its names."""
 
     def account_path(self, account_sid: str) -> str:
         """Path of an account, without format suffix."""
@@ -76,6 +79,11 @@ class Field(Generic[R]):
         xml_null: whether a missing value is an empty element or no element.
         json_null: whether a missing value is written as null; None: as the resource says.
         only: the one format it appears in, or None.
+        type: of the value in JSON.
+        schema: JSON schema of the value, where `type` says too little (members of a group, allowed words).
+        doc: one sentence for the reference.
+        twilio: its key in the shape of Twilio; empty: it is left out; None: `json`.
+        twilio_value: takes it from the row for that shape; None: `value`.
     """
 
     json: str
@@ -83,7 +91,12 @@ class Field(Generic[R]):
     xml: str = attrs.field(default="", kw_only=True)
     xml_null: Literal["empty", "omit"] = attrs.field(default="empty", kw_only=True)
     json_null: bool | None = attrs.field(default=None, kw_only=True)
-    only: Format | None = attrs.field(default=None, kw_only=True)
+    only: Format | Literal["twilio"] | None = attrs.field(default=None, kw_only=True)
+    type: JsonType = attrs.field(default="string", kw_only=True)
+    schema: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True)
+    doc: str = attrs.field(default="", kw_only=True)
+    twilio: str | None = attrs.field(default=None, kw_only=True)
+    twilio_value: Callable[[R, Render], object] | None = attrs.field(default=None, kw_only=True)
 
     @property
     def element(self) -> str:
@@ -102,21 +115,23 @@ def optional(json_key: str, attribute: str = "", **options: Any) -> Field[Any]:
     return plain(json_key, attribute, xml_null="omit", **options)
 
 
-def date(json_key: str) -> Field[Any]:
+def date(json_key: str, **options: Any) -> Field[Any]:
     """A date in RFC 2822 style."""
     get = operator.attrgetter(json_key)
-    return Field(json_key, lambda row, _: rfc2822(get(row)))
+    return Field(json_key, lambda row, _: rfc2822(get(row)), **options)
 
 
-def moment(json_key: str) -> Field[Any]:
-    """A date in ISO 8601 with milliseconds, or nothing."""
+def moment(json_key: str, **options: Any) -> Field[Any]:
+    """A date in ISO 8601 with milliseconds (in the shape of Twilio: in RFC 2822 style), or nothing."""
     get = operator.attrgetter(json_key)
 
-    def value(row: Any, _: Render) -> str | None:
+    def value(row: Any, render: Render) -> str | None:
         seconds = get(row)
-        return None if seconds is None else iso8601(seconds)
+        if seconds is None:
+            return None
+        return rfc2822(seconds) if render.twilio else iso8601(seconds)
 
-    return Field(json_key, value)
+    return Field(json_key, value, **options)
 
 
 @attrs.frozen(kw_only=True)
@@ -135,19 +150,29 @@ class Representation(Generic[R]):
     """XML elements in their order; empty: as in JSON."""
     json_nulls: bool = False
     """Whether missing values are written as null in JSON."""
+    twilio_key: str = ""
+    """Key of the array in the shape of Twilio; empty: `list_key`."""
+    doc: str = ""
+    """What the resource is, for the reference."""
+
+    def key(self, render: Render) -> str:
+        """Key of the array of a paged list."""
+        return (self.twilio_key if render.twilio else "") or self.list_key
 
     def xml_fields(self) -> list[Field[R]]:
         """Fields of the XML form in their order."""
-        shown = [field for field in self.fields if field.only != "json"]
+        shown = [field for field in self.fields if field.only in (None, "xml")]
         if self.xml_order:
             shown.sort(key=lambda field: self.xml_order.index(field.element))
         return shown
 
     def to_json(self, row: R, render: Render) -> dict[str, object]:
         """The row as a JSON object."""
+        if render.twilio:
+            return self._to_twilio(row, render)
         found: dict[str, object] = {}
         for field in self.fields:
-            if field.only == "xml":
+            if field.only in ("xml", "twilio"):
                 continue
             value = field.value(row, render)
             if isinstance(value, Nested):
@@ -155,6 +180,18 @@ class Representation(Generic[R]):
             nulls = self.json_nulls if field.json_null is None else field.json_null
             if value is not None or nulls:
                 found[field.json] = value
+        return found
+
+    def _to_twilio(self, row: R, render: Render) -> dict[str, object]:
+        """The row as Twilio's clients read it: every key is there, null when there is no value."""
+        found: dict[str, object] = {}
+        for field in self.fields:
+            name = field.json if field.twilio is None else field.twilio
+            if name and field.only in (None, "json", "twilio"):
+                value = (field.twilio_value or field.value)(row, render)
+                if isinstance(value, Nested):
+                    value = {key: member for key, _, member in value.members}
+                found[name] = value
         return found
 
     def to_xml(self, row: R, render: Render) -> str:

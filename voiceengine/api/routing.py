@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
 import attrs
 from twisted.web.server import Request
 
 from voiceengine.api.auth import Action, Authenticator, credentials, is_administrator, permitted, unauthorized
+from voiceengine.api.declare import Operation
 from voiceengine.api.deps import ApiDeps
 from voiceengine.api.errors import ApiError, forbidden, not_found
+from voiceengine.api.paging import Paged, parse_page, slice_rows
 from voiceengine.api.parameters import Parameters, parse_body, parse_form
-from voiceengine.api.representation import Content, Format, Render
+from voiceengine.api.representation import Content, Format, Many, Render
 from voiceengine.config import Settings
 from voiceengine.store.rows import Account
+
+TWILIO_MOUNT: Final = "/2010-04-01"
+"""Where the same resources are served in the shape of Twilio."""
+TWILIO_NAMES: Final = frozenset(
+    {"Page", "PageSize", "PageToken", "StartTime<", "StartTime>", "EndTime<", "EndTime>"}
+)
+"""List parameters that Twilio's clients send beside the declared ones."""
 
 NOT_ACTIVE = "Provided Account is not active"
 
@@ -48,6 +58,14 @@ class Context:
     """The variable segments of the path, without format suffix."""
     query: Parameters
     body: Parameters
+    twilio: bool = False
+    """Whether the request came by the mount in the shape of Twilio."""
+
+    @property
+    def is_super_admin(self) -> bool:
+        """Whether the super admin acts."""
+        admin = self.deps.store.accounts.super_admin()
+        return admin is not None and admin.sid == self.acting.sid
 
     def sid(self) -> str:
         """The sid of the path; a malformed one names nothing.
@@ -105,11 +123,17 @@ class Route:
     path: str
     resource: str
     """Name in the permissions."""
-    handlers: Mapping[str, Handler]
+    handlers: Mapping[str, Handler | Operation]
     public: Callable[[Settings], bool] = attrs.field(default=lambda _: False)
     """Whether these settings let it be served without credentials."""
     permissions: Mapping[str, str] = attrs.field(factory=dict)
     """Method -> name in the permissions, where it differs from `resource`."""
+    owner_only: bool = False
+    """Whether only the account of the path itself may come here, not those above it."""
+    super_admin: bool = False
+    """Whether only the super admin may come here."""
+    hidden: bool = False
+    """Left out of the OpenAPI document and the reference (another spelling of a route that is there)."""
 
     def match(self, segments: Sequence[str]) -> dict[str, str] | None:
         """The variables, None when the path is another."""
@@ -137,6 +161,28 @@ class Route:
         return "Modify" if "{sid}" in self.path else "Create"
 
 
+def in_twilio_shape(context: Context, action: Action, reply: Reply) -> Reply:
+    """Give a reply the status and the list envelope that Twilio's clients expect."""
+    content, status = reply.content, reply.status
+    if isinstance(content, Many) and action == "Read":
+        page, page_size = parse_page(context.query)
+        path = context.request.path.decode("utf-8", "replace").removeprefix(TWILIO_MOUNT)
+        paged: Paged[Any] = Paged(
+            representation=content.representation,
+            rows=slice_rows(content.rows, page, page_size),
+            page=page,
+            page_size=page_size,
+            total=len(content.rows),
+            path=_SUFFIX.sub(r"\1", path),
+        )
+        content = paged.check()
+    if status == 200 and action == "Create":
+        status = 201
+    elif status == 200 and action == "Delete":
+        content, status = None, 204
+    return attrs.evolve(reply, content=content, status=status)
+
+
 def negotiate(segments: Sequence[str], accept: str) -> tuple[list[str], Format]:
     """Take the format suffix off the segments; without one, Accept decides."""
     found: Format = "json" if "json" in accept.lower() else "xml"
@@ -159,16 +205,27 @@ class Router:
         self._routes = tuple(routes)
         self._authenticator = Authenticator(deps.store, deps.reactor)
 
-    def render(self, found: Format) -> Render:
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """All routes."""
+        return self._routes
+
+    def render(self, found: Format, *, twilio: bool = False) -> Render:
         """How replies of this format are rendered."""
         return Render(
             format=found,
-            prefix=self._deps.settings.http.uri_prefix.rstrip("/"),
+            prefix=TWILIO_MOUNT if twilio else self._deps.settings.http.uri_prefix.rstrip("/"),
             base_url=self._deps.public_base(),
+            twilio=twilio,
         )
 
-    async def handle(self, request: Request, segments: Sequence[str]) -> Reply:
+    async def handle(self, request: Request, segments: Sequence[str], *, twilio: bool = False) -> Reply:
         """Carry out a request.
+
+        Args:
+            request: the request.
+            segments: of its path below the mount, without format suffixes.
+            twilio: whether it came by the mount in the shape of Twilio.
 
         Raises:
             ApiError: it is refused.
@@ -190,6 +247,13 @@ class Router:
         if not public:
             self._permit(acting, account, route, method)
         query = Parameters(parse_form(request.uri.partition(b"?")[2]))
+        body = self._body(request) if method in ("POST", "PUT") else Parameters({})
+        run: Handler
+        if isinstance(handler, Operation):
+            declared = handler.reads() | (TWILIO_NAMES if twilio else frozenset())
+            query, body, run = query.restricted(declared), body.restricted(declared), handler.run
+        else:
+            run = handler
         context = Context(
             deps=self._deps,
             request=request,
@@ -197,9 +261,11 @@ class Router:
             account=account,
             variables=variables,
             query=query,
-            body=self._body(request) if method in ("POST", "PUT") else Parameters({}),
+            body=body,
+            twilio=twilio,
         )
-        return await handler(context)
+        reply = await run(context)
+        return in_twilio_shape(context, route.action(method), reply) if twilio else reply
 
     def _find(self, segments: Sequence[str]) -> tuple[Route, dict[str, str]]:
         for route in self._routes:
@@ -243,6 +309,12 @@ class Router:
         return admin is not None and admin.sid == acting.sid
 
     def _permit(self, acting: Account, account: Account, route: Route, method: str) -> None:
+        if route.owner_only and acting.sid != account.sid:
+            raise forbidden("Only the account that owns these may use them.")
+        if route.super_admin:
+            admin = self._deps.store.accounts.super_admin()
+            if admin is None or admin.sid != acting.sid:
+                raise forbidden("Only the super admin may use this.")
         resource = route.permissions.get(method, route.resource)
         allowed = permitted(acting, resource, route.action(method))
         if route.resource == "Accounts" and not is_administrator(acting):

@@ -20,7 +20,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from voiceengine.api.deps import ApiDeps
 from voiceengine.api.errors import ApiError
 from voiceengine.api.representation import Problem, Render, encode
-from voiceengine.api.routing import Reply, Route, Router, negotiate
+from voiceengine.api.routing import TWILIO_MOUNT, Reply, Route, Router, negotiate
 from voiceengine.errors import CallControlError
 
 MOUNTS = ("/restcomm/2012-04-24", "/api/2012-04-24", "/2012-04-24")
@@ -127,9 +127,11 @@ class _Leaf(Resource):
     isLeaf = True  # noqa: N815 -- Twisted's name
     logger = Logger(namespace="voiceengine.api")
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, *, twilio: bool = False) -> None:
         super().__init__()
         self._router = router
+        self.twilio = twilio
+        """Whether replies have the shape of Twilio."""
 
     async def answer(self, request: Request, segments: Sequence[str]) -> Reply:
         """Carry out the request."""
@@ -138,8 +140,9 @@ class _Leaf(Resource):
     def render(self, request: Request) -> int:
         """Start the coroutine."""
         parts = request.path.split(b"/") if not request.postpath else request.postpath
-        segments, found = negotiate(_segments(parts), request.getHeader("Accept") or "")
-        render = self._router.render(found)
+        accept = request.getHeader("Accept") or ""
+        segments, found = negotiate(_segments(parts), "json" if self.twilio and not accept else accept)
+        render = self._router.render(found, twilio=self.twilio)
         gone: list[Failure] = []
         request.notifyFinish().addErrback(gone.append)
         done = Deferred.fromCoroutine(self._respond(request, segments, render, gone))
@@ -174,7 +177,7 @@ class _Leaf(Resource):
             if reply.status != 204:
                 request.setHeader("Content-Length", "0")
         else:
-            shown = render if reply.only is None else self._router.render(reply.only)
+            shown = render if reply.only is None else attrs.evolve(render, format=reply.only)
             encoded, content_type = encode(reply.content, shown)
             request.setHeader("Content-Type", content_type)
             request.setHeader("Content-Length", str(len(encoded)))
@@ -187,7 +190,7 @@ class _Api(_Leaf):
 
     async def answer(self, request: Request, segments: Sequence[str]) -> Reply:
         """Route the request."""
-        return await self._router.handle(request, segments)
+        return await self._router.handle(request, segments, twilio=self.twilio)
 
 
 class _Node(Resource):
@@ -195,15 +198,15 @@ class _Node(Resource):
 
     def __init__(self, router: Router) -> None:
         super().__init__()
-        self._router = router
+        self.router = router
 
     def getChild(self, path: bytes, request: Any) -> Resource:  # noqa: N802
         """Answer for a child that does not exist."""
-        return _Leaf(self._router)
+        return _Leaf(self.router)
 
     def render(self, request: Request) -> int:
         """Answer for the segment itself."""
-        return _Leaf(self._router).render(request)
+        return _Leaf(self.router).render(request)
 
 
 @attrs.frozen
@@ -276,7 +279,8 @@ def make_site(deps: ApiDeps, routes: Sequence[Route]) -> ApiSite:
     router = Router(deps, routes)
     root = _Node(router)
     for mount in {*MOUNTS, deps.settings.http.uri_prefix.rstrip("/")}:
-        _mount(root, mount, router)
+        _mount(root, mount, _Api(router))
+    _mount(root, TWILIO_MOUNT, _Api(router, twilio=True))
     root.putChild(b"healthz", _Health(router, deps))
     root.putChild(b"metrics", _Metrics(router, deps))
     for name, resource in deps.extra.items():
@@ -284,16 +288,16 @@ def make_site(deps: ApiDeps, routes: Sequence[Route]) -> ApiSite:
     return ApiSite(root, deps, router)
 
 
-def _mount(root: Resource, path: str, router: Router) -> None:
-    node = root
+def _mount(root: _Node, path: str, leaf: _Leaf) -> None:
+    node: Resource = root
     *above, last = [part.encode() for part in path.split("/") if part] or [b""]
     for name in above:
         child = node.children.get(name)
         if not isinstance(child, Resource):
-            child = _Node(router)
+            child = _Node(root.router)
             node.putChild(name, child)
         node = child
-    node.putChild(last, _Api(router))
+    node.putChild(last, leaf)
 
 
 __all__ = ["MOUNTS", "ApiSite", "make_site"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 import attrs
@@ -253,4 +254,36 @@ class CallControl(Protocol):
         Raises:
             CallControlError: 404 for one that is not going on.
         """
+        ...
+
+
+# ---------------------------------------------------------------- supervision
+
+
+@attrs.frozen(kw_only=True)
+class LiveCall:
+    """A call that is not over, as a supervisor sees it."""
+
+    row: CallRow
+    kind: str
+    """CLIENT, SIP or PSTN."""
+    initial_invite: str
+    """Request-URI of its INVITE."""
+    last_response: int
+    """SIP status code that was sent or received last for the INVITE; 0: none yet."""
+
+
+class Supervisor(Protocol):
+    """Counts what the engine does; everything starts at 0 with the engine."""
+
+    def live_calls(self) -> list[LiveCall]:
+        """Calls that are not over, oldest first."""
+        ...
+
+    def counters(self) -> Mapping[str, int]:
+        """The counters of `Supervisor/metrics` by their names there (TotalCallsSinceUptime, ...)."""
+        ...
+
+    def media(self) -> Mapping[str, int]:
+        """The media counters by their names there (MgcpConnections, MgcpEndpoints, ...)."""
         ...

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import operator
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from voiceengine.store.query import ListQuery, Page, order, where
 from voiceengine.store.rows import (
+    AnnouncementRow,
     BindingRow,
     CallRow,
     ConferenceRow,
     JournalEvent,
+    MessageRow,
     NotificationRow,
     RecordingRow,
     ReferRow,
+    TranscriptionRow,
 )
 from voiceengine.store.tables import (
+    ANNOUNCEMENTS,
     BINDINGS,
     CALLS,
     CONFERENCES,
     JOURNAL,
+    MESSAGES,
     NOTIFICATIONS,
     RECORDINGS,
     REFERS,
+    TRANSCRIPTIONS,
     Table,
 )
 from voiceengine.store.thread import DatabaseThread
@@ -45,6 +51,28 @@ class BehindRepository(Generic[R]):
     def _write_rows(self, connection: sqlite3.Connection, rows: list[R]) -> None:
         latest = {_sid(row): row for row in rows}
         connection.executemany(self._table.upsert, map(self._table.parameters, latest.values()))
+
+    def save(self, row: R) -> None:
+        """Insert or replace, soon; of several rows with one sid in a batch only the last is written."""
+        self._thread.write(self._sink, row)
+
+    async def delete(self, sid: str) -> bool:
+        """Remove the row; False when there was none. A file that belongs to it is the caller's."""
+
+        def run(connection: sqlite3.Connection) -> bool:
+            return connection.execute(self._table.delete, (sid,)).rowcount > 0
+
+        return await self._thread.submit(run)
+
+    async def delete_of_accounts(self, account_sids: Sequence[str]) -> tuple[str, ...]:
+        """Remove all rows of these accounts; returns their sids. Files are the caller's."""
+        marks = ", ".join("?" * len(account_sids))
+
+        def run(connection: sqlite3.Connection) -> tuple[str, ...]:
+            statement = f'DELETE FROM "{self._table.name}" WHERE account_sid IN ({marks}) RETURNING sid'  # noqa: S608
+            return tuple(sid for (sid,) in connection.execute(statement, tuple(account_sids)))
+
+        return await self._thread.submit(run)
 
     async def get(self, sid: str) -> R | None:
         """The row, or None; sees every row handed over before."""
@@ -83,10 +111,6 @@ class Calls(BehindRepository[CallRow]):
     def __init__(self, thread: DatabaseThread) -> None:
         super().__init__(CALLS, thread)
 
-    def save(self, row: CallRow) -> None:
-        """Insert or replace, soon; of several rows with one sid in a batch only the last is written."""
-        self._thread.write(self._sink, row)
-
     async def close_unfinished(self, at: float) -> int:
         """Close the rows that an earlier run left open because it died; returns how many there were."""
 
@@ -110,10 +134,6 @@ class Conferences(BehindRepository[ConferenceRow]):
     def __init__(self, thread: DatabaseThread) -> None:
         super().__init__(CONFERENCES, thread)
 
-    def save(self, row: ConferenceRow) -> None:
-        """Insert or replace, soon; of several rows with one sid in a batch only the last is written."""
-        self._thread.write(self._sink, row)
-
     async def close_unfinished(self, at: float) -> int:
         """Complete the rows that an earlier run left open because it died; returns how many there were."""
 
@@ -133,20 +153,12 @@ class Refers(BehindRepository[ReferRow]):
     def __init__(self, thread: DatabaseThread) -> None:
         super().__init__(REFERS, thread)
 
-    def save(self, row: ReferRow) -> None:
-        """Insert or replace, soon; of several rows with one sid in a batch only the last is written."""
-        self._thread.write(self._sink, row)
-
 
 class Recordings(BehindRepository[RecordingRow]):
     """Recordings, also those that are going on."""
 
     def __init__(self, thread: DatabaseThread) -> None:
         super().__init__(RECORDINGS, thread)
-
-    def save(self, row: RecordingRow) -> None:
-        """Insert or replace, soon; of several rows with one sid in a batch only the last is written."""
-        self._thread.write(self._sink, row)
 
     def add(self, row: RecordingRow) -> None:
         """Insert or replace, soon (older name of `save`)."""
@@ -167,14 +179,6 @@ class Recordings(BehindRepository[RecordingRow]):
 
         return await self._thread.submit(run)
 
-    async def delete(self, sid: str) -> bool:
-        """Remove the row; False when there was none. The file is the caller's."""
-
-        def run(connection: sqlite3.Connection) -> bool:
-            return connection.execute(self._table.delete, (sid,)).rowcount > 0
-
-        return await self._thread.submit(run)
-
 
 class Notifications(BehindRepository[NotificationRow]):
     """Notifications."""
@@ -185,6 +189,50 @@ class Notifications(BehindRepository[NotificationRow]):
     def add(self, row: NotificationRow) -> None:
         """Insert or replace, soon."""
         self._thread.write(self._sink, row)
+
+
+class Transcriptions(BehindRepository[TranscriptionRow]):
+    """Transcriptions of recordings."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        super().__init__(TRANSCRIPTIONS, thread)
+
+
+class Announcements(BehindRepository[AnnouncementRow]):
+    """Texts that were spoken on request."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        super().__init__(ANNOUNCEMENTS, thread)
+
+
+class Messages(BehindRepository[MessageRow]):
+    """Text messages."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        super().__init__(MESSAGES, thread)
+
+    async def held(self) -> tuple[MessageRow, ...]:
+        """Messages that wait for a client to register, oldest first."""
+
+        def run(connection: sqlite3.Connection) -> tuple[MessageRow, ...]:
+            found = connection.execute(f"{MESSAGES.select} WHERE held_until IS NOT NULL ORDER BY rowid")
+            return tuple(map(MESSAGES.load, found))
+
+        return await self._thread.submit(run)
+
+    async def close_unfinished(self, at: float) -> int:
+        """Fail what an earlier run left on its way because it died; returns how many there were."""
+
+        def run(connection: sqlite3.Connection) -> int:
+            cursor = connection.execute(
+                "UPDATE messages SET status = 'failed', date_updated = ?, error_code = 30008, "
+                "error_message = 'Unknown error' "
+                "WHERE status IN ('queued', 'sending') AND held_until IS NULL",
+                (at,),
+            )
+            return cursor.rowcount
+
+        return await self._thread.submit(run)
 
 
 class Journal:

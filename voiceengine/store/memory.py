@@ -11,8 +11,17 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 from voiceengine.errors import StoreError
-from voiceengine.store.rows import Account, Application, Client, Number
-from voiceengine.store.tables import ACCOUNTS, APPLICATIONS, CLIENTS, NUMBERS, Table
+from voiceengine.store.rows import Account, Application, CallerId, Client, Gateway, Number, Organization
+from voiceengine.store.tables import (
+    ACCOUNTS,
+    APPLICATIONS,
+    CALLER_IDS,
+    CLIENTS,
+    GATEWAYS,
+    NUMBERS,
+    ORGANIZATIONS,
+    Table,
+)
 from voiceengine.store.thread import DatabaseThread
 
 
@@ -256,3 +265,34 @@ class Applications(_OfAccount[Application]):
 
     def _keys(self, row: Application) -> Iterator[tuple[str, object]]:
         yield "account", row.account_sid
+
+
+class CallerIds(_OfAccount[CallerId]):
+    """Outgoing caller ids."""
+
+    def __init__(self, thread: DatabaseThread, version: Version) -> None:
+        super().__init__(CALLER_IDS, thread, version)
+
+    def _keys(self, row: CallerId) -> Iterator[tuple[str, object]]:
+        yield "account", row.account_sid
+
+
+class Gateways(MemoryRepository[Gateway]):
+    """Providers that the engine registers with."""
+
+    def __init__(self, thread: DatabaseThread, version: Version) -> None:
+        super().__init__(GATEWAYS, thread, version)
+
+
+class Organizations(MemoryRepository[Organization]):
+    """Tenant domains."""
+
+    def __init__(self, thread: DatabaseThread, version: Version) -> None:
+        super().__init__(ORGANIZATIONS, thread, version)
+
+    def _keys(self, row: Organization) -> Iterator[tuple[str, object]]:
+        yield "domain", row.domain_name.lower()
+
+    def by_domain(self, domain: str) -> Organization | None:
+        """The organization with this domain (letter case does not matter)."""
+        return next(iter(self._of("domain", domain.lower())), None)

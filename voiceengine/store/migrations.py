@@ -292,3 +292,73 @@ def m0002_conferences_and_refers(database: sqlite_utils.Database) -> None:
         ["account_sid", "date_created"],
         ["call_sid"],
     )
+
+
+@migration
+def m0003_messages_and_more(database: sqlite_utils.Database) -> None:
+    """Messages, transcriptions, announcements, caller ids, gateways and organizations."""
+    dates = {"date_created": float, "date_updated": float}
+    message_texts = (
+        "sid",
+        "account_sid",
+        "from",
+        "to",
+        "body",
+        "status",
+        "direction",
+        "encoding",
+        "error_message",
+        "status_callback",
+        "status_callback_method",
+        "call_sid",
+        "number_sid",
+        "headers",
+        "api_version",
+    )
+    numbers = {"date_sent": float, "num_segments": int, "error_code": int, "held_until": float}
+    _create(
+        database,
+        "messages",
+        "sid",
+        {**_TEXT(message_texts, str), **numbers, **dates},
+        ["account_sid", "date_created"],
+        ["account_sid", "date_sent"],
+        ["held_until"],
+    )
+    transcription_texts = (
+        "sid",
+        "account_sid",
+        "recording_sid",
+        "status",
+        "transcription_text",
+        "price",
+        "price_unit",
+        "api_version",
+    )
+    _create(
+        database,
+        "transcriptions",
+        "sid",
+        {**_TEXT(transcription_texts, str), "duration": float, **dates},
+        ["account_sid", "date_created"],
+        ["recording_sid"],
+    )
+    announcement_texts = ("sid", "account_sid", "gender", "language", "text", "file", "api_version")
+    _create(
+        database,
+        "announcements",
+        "sid",
+        {**_TEXT(announcement_texts, str), **dates},
+        ["account_sid", "date_created"],
+    )
+    caller_id_texts = ("sid", "account_sid", "friendly_name", "phone_number")
+    _create(database, "caller_ids", "sid", {**_TEXT(caller_id_texts, str), **dates}, ["account_sid"])
+    gateway_texts = ("sid", "friendly_name", "user_name", "password", "proxy")
+    gateway_integers = ("register", "time_to_live")
+    _create(
+        database, "gateways", "sid", {**_TEXT(gateway_texts, str), **_TEXT(gateway_integers, int), **dates}
+    )
+    organizations = _create(
+        database, "organizations", "sid", {**_TEXT(("sid", "domain_name", "status"), str), **dates}
+    )
+    organizations.create_index(["domain_name"], unique=True)

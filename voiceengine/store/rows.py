@@ -8,7 +8,7 @@ from typing import Literal
 
 import attrs
 
-SidPrefix = Literal["AC", "CA", "PN", "CL", "RE", "NO", "AP", "OR", "ID", "SM", "CF", "TR", "RF"]
+SidPrefix = Literal["AC", "CA", "PN", "CL", "RE", "NO", "AP", "OR", "ID", "SM", "CF", "TR", "RF", "GW", "AN"]
 
 API_VERSION = "2012-04-24"
 
@@ -250,6 +250,123 @@ class NotificationRow:
     request_variables: str = ""
     response_headers: str = ""
     response_body: str = ""
+    api_version: str = API_VERSION
+    date_created: float = attrs.field(factory=now)
+    date_updated: float = attrs.field(factory=now)
+
+
+@attrs.frozen(kw_only=True)
+class TranscriptionRow:
+    """The text of a recording."""
+
+    sid: str
+    account_sid: str
+    recording_sid: str
+    status: str = "completed"
+    """in-progress, completed or failed."""
+    duration: float = 0.0
+    """Of the recording, seconds."""
+    transcription_text: str = ""
+    price: str = "0.0"
+    price_unit: str = "USD"
+    api_version: str = API_VERSION
+    date_created: float = attrs.field(factory=now)
+    date_updated: float = attrs.field(factory=now)
+
+
+@attrs.frozen(kw_only=True)
+class MessageRow:
+    """A text message (SMS), in or out."""
+
+    sid: str
+    account_sid: str
+    from_: str
+    """Column `from`: as given; no + is added, `client:` is kept."""
+    to: str
+    """As given."""
+    body: str
+    status: str
+    """queued, sending, sent, delivered, undelivered, failed or received."""
+    direction: str
+    """incoming, outbound-api, outbound-call or outbound-reply."""
+    date_sent: float | None = None
+    """When it was handed over or received, wall time; None: not yet."""
+    num_segments: int | None = None
+    """Parts on the phone network; None for messages that never see it (clients)."""
+    encoding: str = "GSM"
+    """GSM, UCS-2 or UTF-8: as the sender asked."""
+    error_code: int | None = None
+    error_message: str | None = None
+    status_callback: str | None = None
+    status_callback_method: str = "POST"
+    call_sid: str | None = None
+    """The call whose document sent it."""
+    number_sid: str | None = None
+    """The incoming number that received it."""
+    headers: str = "{}"
+    """JSON object: `X-` headers of the SIP MESSAGE; needed again when it is held."""
+    held_until: float | None = None
+    """Until when it waits for a client that is offline, wall time; None: it does not wait."""
+    api_version: str = API_VERSION
+    date_created: float = attrs.field(factory=now)
+    date_updated: float = attrs.field(factory=now)
+
+
+@attrs.frozen(kw_only=True)
+class CallerId:
+    """A number that calls may be shown to come from (outgoing caller id)."""
+
+    sid: str
+    """`PN` and 32 hex digits."""
+    account_sid: str
+    friendly_name: str
+    phone_number: str
+    """E.164."""
+    date_created: float = attrs.field(factory=now)
+    date_updated: float = attrs.field(factory=now)
+
+
+@attrs.frozen(kw_only=True)
+class Gateway:
+    """A SIP provider that the engine registers with."""
+
+    sid: str
+    friendly_name: str
+    user_name: str
+    password: str = attrs.field(repr=False)
+    """Clear: a digest needs it."""
+    proxy: str
+    """Host, `host:port` or SIP URI of the provider."""
+    register: bool = True
+    time_to_live: int = 3600
+    """Expiry that is asked for, seconds."""
+    date_created: float = attrs.field(factory=now)
+    date_updated: float = attrs.field(factory=now)
+
+
+@attrs.frozen(kw_only=True)
+class Organization:
+    """A tenant domain."""
+
+    sid: str
+    domain_name: str
+    status: str = "active"
+    """active or closed."""
+    date_created: float = attrs.field(factory=now)
+    date_updated: float = attrs.field(factory=now)
+
+
+@attrs.frozen(kw_only=True)
+class AnnouncementRow:
+    """A text that was spoken on request."""
+
+    sid: str
+    account_sid: str
+    gender: str = "man"
+    language: str = "en"
+    text: str
+    file: str = ""
+    """Name of its audio file in the cache that is served."""
     api_version: str = API_VERSION
     date_created: float = attrs.field(factory=now)
     date_updated: float = attrs.field(factory=now)

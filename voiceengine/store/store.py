@@ -9,19 +9,47 @@ from typing import Any
 import sqlite_utils
 from twisted.internet.interfaces import IReactorFromThreads
 
-from voiceengine.store.hot import Bindings, Calls, Conferences, Journal, Notifications, Recordings, Refers
-from voiceengine.store.memory import Accounts, Applications, Clients, MemoryRepository, Numbers, Version
+from voiceengine.store.hot import (
+    Announcements,
+    Bindings,
+    Calls,
+    Conferences,
+    Journal,
+    Messages,
+    Notifications,
+    Recordings,
+    Refers,
+    Transcriptions,
+)
+from voiceengine.store.memory import (
+    Accounts,
+    Applications,
+    CallerIds,
+    Clients,
+    Gateways,
+    MemoryRepository,
+    Numbers,
+    Organizations,
+    Version,
+)
 from voiceengine.store.migrations import migrate
-from voiceengine.store.tables import ACCOUNTS, APPLICATIONS, CLIENTS, NUMBERS
+from voiceengine.store.tables import (
+    ACCOUNTS,
+    APPLICATIONS,
+    CALLER_IDS,
+    CLIENTS,
+    GATEWAYS,
+    NUMBERS,
+    ORGANIZATIONS,
+)
 from voiceengine.store.thread import DatabaseThread
 
 
 class Store:
     """All that is kept. Use on the reactor thread only; make one by `await Store.open(path, reactor)`.
 
-    `accounts`, `clients`, `numbers` and `applications` are looked up synchronously and changed by awaited
-    calls; `calls`, `recordings`, `conferences`, `refers`, `notifications`, `journal` and `bindings` are
-    written behind and read by awaited calls.
+    `accounts`, `clients`, `numbers`, `applications`, `caller_ids`, `gateways` and `organizations` are looked
+    up synchronously and changed by awaited calls; all others are written behind and read by awaited calls.
     """
 
     def __init__(self, thread: DatabaseThread) -> None:
@@ -31,11 +59,17 @@ class Store:
         self.clients = Clients(thread, self._version, self.accounts)
         self.numbers = Numbers(thread, self._version, self.accounts)
         self.applications = Applications(thread, self._version)
+        self.caller_ids = CallerIds(thread, self._version)
+        self.gateways = Gateways(thread, self._version)
+        self.organizations = Organizations(thread, self._version)
         self.calls = Calls(thread)
         self.recordings = Recordings(thread)
         self.conferences = Conferences(thread)
         self.refers = Refers(thread)
         self.notifications = Notifications(thread)
+        self.messages = Messages(thread)
+        self.transcriptions = Transcriptions(thread)
+        self.announcements = Announcements(thread)
         self.journal = Journal(thread)
         self.bindings = Bindings(thread)
 
@@ -58,8 +92,11 @@ class Store:
             store.clients,
             store.numbers,
             store.applications,
+            store.caller_ids,
+            store.gateways,
+            store.organizations,
         ]
-        tables = (ACCOUNTS, CLIENTS, NUMBERS, APPLICATIONS)
+        tables = (ACCOUNTS, CLIENTS, NUMBERS, APPLICATIONS, CALLER_IDS, GATEWAYS, ORGANIZATIONS)
 
         def prepare(connection: sqlite3.Connection) -> list[list[Any]]:
             # Taking the write lock once tells a read-only or locked file before the first call does.

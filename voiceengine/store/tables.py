@@ -78,6 +78,12 @@ RECORDINGS = Table("recordings", rows.RecordingRow, ["sid"])
 CONFERENCES = Table("conferences", rows.ConferenceRow, ["sid"])
 REFERS = Table("refers", rows.ReferRow, ["sid"])
 NOTIFICATIONS = Table("notifications", rows.NotificationRow, ["sid"])
+TRANSCRIPTIONS = Table("transcriptions", rows.TranscriptionRow, ["sid"])
+MESSAGES = Table("messages", rows.MessageRow, ["sid"])
+ANNOUNCEMENTS = Table("announcements", rows.AnnouncementRow, ["sid"])
+CALLER_IDS = Table("caller_ids", rows.CallerId, ["sid"])
+GATEWAYS = Table("gateways", rows.Gateway, ["sid"])
+ORGANIZATIONS = Table("organizations", rows.Organization, ["sid"])
 BINDINGS = Table("bindings", rows.BindingRow, ["aor", "contact"])
 JOURNAL = Table("journal", rows.JournalEvent, [])
 
@@ -91,6 +97,12 @@ ALL_TABLES: tuple[Table[Any], ...] = (
     CONFERENCES,
     REFERS,
     NOTIFICATIONS,
+    TRANSCRIPTIONS,
+    MESSAGES,
+    ANNOUNCEMENTS,
+    CALLER_IDS,
+    GATEWAYS,
+    ORGANIZATIONS,
     BINDINGS,
     JOURNAL,
 )

@@ -1,0 +1,1 @@
+"""Registrations of the engine with SIP providers."""

@@ -1,0 +1,1 @@
+"""Text messages and e-mail: records, delivery, documents of SMS applications."""

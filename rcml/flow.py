@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar, Protocol
 
 import attrs
 
 from rcml.attributes import Problem
 from rcml.errors import UrlError
 from rcml.loading import Loaded
-from rcml.parameters import Parameters
+from rcml.parameters import Parameters, sms_parameters
 from rcml.ports import (
     CallInfo,
     CallStatus,
+    Direction,
     Ended,
     LegEnded,
     Level,
+    Mail,
+    MessageReceipt,
+    Messages,
     PlaybackFailed,
     PlaybackFinished,
     PlaybackId,
     Ports,
     Prompt,
+    Records,
     TimerFired,
 )
 from rcml.urls import HTTP, resolve
@@ -62,7 +69,7 @@ class Refusal:
 
 
 class HangUpError(Exception):
-    """The call must end because of a failure.
+    """The flow must end because of a failure, and the call with it; a message gets no further answer.
 
     Args:
         reason: text of the `Reason` header.
@@ -79,20 +86,54 @@ class PlaybackError(Exception):
     """A prompt could not be heard."""
 
 
-@attrs.define(kw_only=True)
-class Flow:
-    """One document being executed on one leg."""
+class FlowPorts(Protocol):
+    """Ports that every document has, whether a call runs it or a message."""
 
-    ports: Ports
-    call: CallInfo
+    @property
+    def records(self) -> Records:
+        """Where it is written what happens."""
+        ...
+
+    @property
+    def messages(self) -> Messages | None:
+        """Sends text messages, if anything does."""
+        ...
+
+    @property
+    def mail(self) -> Mail | None:
+        """Sends mail, if anything does."""
+        ...
+
+
+@attrs.define(kw_only=True)
+class DocumentFlow(ABC):
+    """One document being executed, for a call or for a text message."""
+
+    CONSEQUENCE: ClassVar[str] = ""
+    """What an error that ends the flow means, a sentence for notifications."""
+
+    ports: FlowPorts
     settings: InterpreterSettings
     loaded: Loaded
-    standing: Parameters
-    """Parameters that later requests of this call carry besides the standard ones (a Dial adds to it)."""
-    refusal: Refusal | None = None
-    """What a call that is still ringing is told when the document ends here."""
-    took_time: bool = False
-    """Whether a verb of this document kept the caller busy; lets the loop guard start over."""
+
+    @property
+    @abstractmethod
+    def parties(self) -> tuple[str, str]:
+        """Recipient and sender of a message whose Sms names none."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the call is over; a message never is."""
+        return False
+
+    @property
+    def message_headers(self) -> tuple[tuple[str, str], ...]:
+        """`X-...` headers for messages that go out by SIP."""
+        return ()
+
+    def message_parameters(self, receipt: MessageReceipt) -> Parameters:
+        """Build what the action of an Sms adds."""
+        return sms_parameters(receipt)
 
     def notify(self, code: int, level: Level, message: str) -> None:
         """Store a notification together with the request that brought the current document."""
@@ -106,7 +147,7 @@ class Flow:
                 self.notify(code, Level.WARNING, f"{verb}: {problem.message}")
 
     def journal(self, event: str, **fields: object) -> None:
-        """Append to the journal of the call."""
+        """Append to the journal of the call or message."""
         self.ports.records.journal(event, **fields)
 
     def resolve(self, verb: str, text: str, code: int = 11100) -> str:
@@ -118,7 +159,7 @@ class Flow:
         try:
             return resolve(self.loaded.url, text, self.settings.schemes)
         except UrlError as error:
-            self.notify(code, Level.ERROR, f"{verb}: {error.message} The call is ended.")
+            self.notify(code, Level.ERROR, f"{verb}: {error.message} {self.CONSEQUENCE}")
             raise HangUpError(REASON_URL) from error
 
     def action(
@@ -152,6 +193,35 @@ class Flow:
             self.journal("action_missing", verb=verb)
             return None
         return Jump(url=url, method=method, extra=tuple(extra), after_end=after_end, ends_soon=ends_soon)
+
+
+@attrs.define(kw_only=True)
+class Flow(DocumentFlow):
+    """One document being executed on one leg."""
+
+    CONSEQUENCE: ClassVar[str] = "The call is ended."
+
+    ports: Ports
+    call: CallInfo
+    standing: Parameters
+    """Parameters that later requests of this call carry besides the standard ones (a Dial adds to it)."""
+    refusal: Refusal | None = None
+    """What a call that is still ringing is told when the document ends here."""
+    took_time: bool = False
+    """Whether a verb of this document kept the caller busy; lets the loop guard start over."""
+
+    @property
+    def parties(self) -> tuple[str, str]:
+        """The other party, and the number of this side: on outbound calls the other one was called."""
+        # Differs: Restcomm always takes From as recipient and To as sender, so that the called party of an
+        # outbound call would be made the sender of a message to the engine's own number.
+        call = self.call
+        return (call.from_, call.to) if call.direction is Direction.INBOUND else (call.to, call.from_)
+
+    @property
+    def over(self) -> bool:
+        """Whether the call is over."""
+        return self.ports.leg.ended
 
     async def play(self, prompts: Sequence[Prompt], loop: int = 1) -> None:
         """Play prompts to their end; keys that are pressed meanwhile are lost.

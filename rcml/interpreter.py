@@ -5,64 +5,21 @@ Reference: Documents (execution order, failures), Answering and ending, Verbs.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
-
-import attrs
 
 import rcml.verbs
 from rcml.document import Document, Element
 from rcml.flow import Flow, HangUpError, InterpreterSettings, Refusal
-from rcml.loading import Loaded, Loader, LoadError
-from rcml.parameters import Parameters, fallback_parameters, standard_parameters
-from rcml.ports import CallInfo, CallStatus, FetchRequest, LegEnded, Ports
-from rcml.urls import without_userinfo
-from rcml.verb import NOUNS, End, Jump, Step, Verb
+from rcml.loading import Loaded, Loader
+from rcml.navigation import Navigator, Outcome, OutcomeKind, Source
+from rcml.parameters import Parameters, standard_parameters
+from rcml.ports import CallInfo, CallStatus, LegEnded, Ports
+from rcml.verb import NOUNS, End, Step, Verb
 
 __all__ = ["Interpreter", "InterpreterSettings", "Outcome", "OutcomeKind", "Source"]
 
 SETUP_PROBLEM = "Problem to setup the call"
-REASON_SWITCHES = "Too_many_document_switches"
 REASON_VERB = "Verb_not_allowed"
-
-
-@attrs.frozen(kw_only=True)
-class Source:
-    """Where the first document comes from: a URL, or the text itself.
-
-    `url` may be given beside `text`; relative URLs of the text are then resolved against it.
-    """
-
-    url: str = ""
-    method: str = "POST"
-    fallback_url: str | None = None
-    fallback_method: str = "POST"
-    text: str | None = None
-    extra: tuple[tuple[str, str], ...] = ()
-    """Parameters of the first request beyond the standard ones (a screening, a transfer)."""
-    parameters: tuple[tuple[str, str], ...] | None = None
-    """What the first request carries in place of the standard parameters; None: those."""
-
-
-class OutcomeKind(enum.Enum):
-    """How a flow ended."""
-
-    ENDED = "ended"
-    """The last document was run to its end; with `hang_up_at_end=False` the call goes on."""
-    HUNG_UP = "hung-up"
-    """A Hangup, a Reject of an answered call, or the time limit of a Dial."""
-    REJECTED = "rejected"
-    FAILED = "failed"
-    """A document, a prompt or a URL was not obtained, or a verb was reached that may not be."""
-    CALLER_LEFT = "caller-left"
-
-
-@attrs.frozen
-class Outcome:
-    """How a flow ended; `reason` says what failed."""
-
-    kind: OutcomeKind
-    reason: str = ""
 
 
 class Interpreter:
@@ -76,11 +33,9 @@ class Interpreter:
         self._ports = ports
         self._call = call
         self._settings = settings or InterpreterSettings()
-        self._loader = Loader(fetcher=ports.fetcher, records=ports.records, schemes=self._settings.schemes)
-        self._fallback: FetchRequest | None = None
+        loader = Loader(fetcher=ports.fetcher, records=ports.records, schemes=self._settings.schemes)
+        self._documents = Navigator(loader, self._settings, self._parameters)
         self._standing: Parameters = []
-        self._switches = 0
-        self._after_end = False
         self._refusal: Refusal | None = None
 
     async def run(self, source: Source) -> Outcome:
@@ -89,9 +44,7 @@ class Interpreter:
         The leg is ended (BYE, or a final response while ringing) in every case but a caller who left
         before, and `hang_up_at_end=False` at the end of a document.
         """
-        self._fallback = None
-        if source.fallback_url:
-            self._fallback = FetchRequest(url=source.fallback_url, method=_method(source.fallback_method))
+        self._documents.begin(source)
         try:
             outcome = await self._run(source)
         except HangUpError as failure:
@@ -108,72 +61,25 @@ class Interpreter:
             None at the end of the document, and when it failed or the caller left.
         """
         try:
-            return await self._execute(await self._first(source))
+            return await self._execute(await self._documents.first(source))
         except (HangUpError, LegEnded):
             return None
 
     async def _run(self, source: Source) -> Outcome:
-        loaded = await self._first(source)
+        documents = self._documents
+        loaded = await documents.first(source)
         while True:
             step = await self._execute(loaded)
             if isinstance(step, End):
                 return Outcome(OutcomeKind.REJECTED if step.rejected else OutcomeKind.HUNG_UP)
             if step is None:
                 return await self._end_of_document()
-            loaded = await self._switch(step)
+            loaded = await documents.follow(step)
+            documents.over = documents.over or (step.ends_soon and self._ports.leg.ended)
 
-    # ------------------------------------------------------------ documents
-
-    async def _first(self, source: Source) -> Loaded:
-        if source.text is None:
-            request = self._request(source.url, source.method, [])
-            parameters = request.parameters if source.parameters is None else source.parameters
-            return await self._load(attrs.evolve(request, parameters=(*parameters, *source.extra)))
-        try:
-            return self._loader.read_text(source.text, source.url)
-        except LoadError as error:
-            return await self._fall_back(error)
-
-    async def _switch(self, jump: Jump) -> Loaded:
-        self._switches += 1
-        if self._switches > self._settings.max_switches:
-            self._ports.records.journal("switch_limit", limit=self._settings.max_switches)
-            raise HangUpError(REASON_SWITCHES)
-        self._after_end = self._after_end or jump.after_end
-        self._ports.records.journal("document_switched", url=without_userinfo(jump.url))
-        request = self._request(jump.url, jump.method, list(jump.extra))
-        loaded = await self._load(request, after_end=self._after_end or jump.ends_soon)
-        self._after_end = self._after_end or (jump.ends_soon and self._ports.leg.ended)
-        return loaded
-
-    def _request(self, url: str, method: str, extra: Parameters) -> FetchRequest:
+    def _parameters(self) -> Parameters:
         status = self._ports.leg.status
-        parameters = standard_parameters(self._call, status, self._settings.null_literals)
-        return FetchRequest(
-            url=url, method=_method(method), parameters=(*parameters, *self._standing, *extra)
-        )
-
-    async def _load(self, request: FetchRequest, *, after_end: bool = False) -> Loaded:
-        try:
-            return await self._loader.load(request, after_end=after_end)
-        except LoadError as error:
-            return await self._fall_back(error)
-
-    async def _fall_back(self, error: LoadError) -> Loaded:
-        """Request the fallback document, at most once per call."""
-        self._ports.records.notify(error.notice)
-        fallback, self._fallback = self._fallback, None
-        if fallback is None or self._after_end:
-            raise HangUpError(error.reason, not_found=error.not_found) from error
-        self._ports.records.journal(
-            "fallback_used", url=without_userinfo(fallback.url), code=error.notice.code
-        )
-        extra = fallback_parameters(error.notice.code, error.url)
-        try:
-            return await self._loader.load(self._request(fallback.url, fallback.method, extra))
-        except LoadError as second:
-            self._ports.records.notify(second.notice)
-            raise HangUpError(second.reason, not_found=second.not_found) from second
+        return [*standard_parameters(self._call, status, self._settings.null_literals), *self._standing]
 
     # ------------------------------------------------------------ execution
 
@@ -194,7 +100,7 @@ class Interpreter:
             step = await self._perform(cls(element), flow)
             self._refusal = flow.refusal
             if flow.took_time:
-                self._switches = 0
+                self._documents.time_passed()
             if step is not None:
                 return step
         return None
@@ -205,7 +111,7 @@ class Interpreter:
         Raises:
             HangUpError: documents of this flow may not hold it.
         """
-        if self._after_end and not cls.after_end:
+        if self._documents.over and not cls.after_end:
             return "the call is over"
         only = self._settings.only_verbs
         if only is not None and cls.name not in only:
@@ -217,7 +123,7 @@ class Interpreter:
 
     async def _perform(self, verb: Verb, flow: Flow) -> Step:
         leg = self._ports.leg
-        if not self._after_end:
+        if not self._documents.over:
             if leg.ended:
                 raise LegEnded
             if not leg.answered and verb.answers_first(flow):
@@ -249,7 +155,7 @@ class Interpreter:
 
     async def _end_of_document(self) -> Outcome:
         leg = self._ports.leg
-        if self._after_end:
+        if self._documents.over:
             return Outcome(OutcomeKind.CALLER_LEFT)
         if leg.ended:
             raise LegEnded
@@ -278,7 +184,3 @@ class Interpreter:
         except LegEnded:
             self._ports.records.journal("leg_gone", reason=failure.reason)
         return outcome
-
-
-def _method(text: str) -> str:
-    return "GET" if text.strip().upper() == "GET" else "POST"

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 import attrs
 
 import rcml.verbs
+from rcml import message_flow
 from rcml.document import Document, Element, decode, parse
 from rcml.errors import DocumentError, UrlError
 from rcml.nouns import MAX_NOUNS, Called, Conference
@@ -16,7 +17,7 @@ from rcml.ports import DialError
 from rcml.positions import Position, Tag, tags
 from rcml.urls import resolve
 from rcml.verb import NOUNS, Declared, Noun, Text
-from rcml.verbs import Dial, Gather, Play, Refer
+from rcml.verbs import Dial, Email, Gather, Play, Refer, Sms
 
 _BASE = "http://document.invalid/"
 
@@ -42,12 +43,13 @@ class Finding:
         return f"{self.line}:{self.column}: {self.severity.value}: {self.message}"
 
 
-def lint(body: bytes, charset: str | None = None) -> list[Finding]:
+def lint(body: bytes, charset: str | None = None, *, sms: bool = False) -> list[Finding]:
     """Check a document.
 
     Args:
         body: the text as bytes.
         charset: as for `rcml.document.parse`.
+        sms: it is run for text messages, not for calls.
 
     Returns:
         What was found, by line and column; empty when all is well.
@@ -58,7 +60,7 @@ def lint(body: bytes, charset: str | None = None) -> list[Finding]:
     except DocumentError as error:
         return [Finding(error.line or 1, error.column or 1, Severity.ERROR, error.message)]
     checker = _Checker(document, text)
-    checker.check()
+    checker.check(sms=sms)
     return sorted(checker.findings, key=lambda finding: (finding.line, finding.column))
 
 
@@ -81,11 +83,14 @@ class _Checker:
         self._ended_by: Element | None = None
         self._answered_by = ""
 
-    def check(self) -> None:
+    def check(self, *, sms: bool) -> None:
         """Check everything."""
         if self._root.text:
             self._warning(self._root, "text directly in Response is ignored")
-        self._sequence(self._root)
+        if sms:
+            self._message_verbs()
+        else:
+            self._sequence(self._root)
 
     # ------------------------------------------------------------ elements
 
@@ -100,6 +105,17 @@ class _Checker:
                 hint = suggestion(element.name, rcml.verbs.VERBS)
                 self._error(element, f"unknown verb {element.name}, it is skipped{hint}")
                 self._sequence(element)
+
+    def _message_verbs(self) -> None:
+        for element in self._root.children:
+            if element.name in message_flow.VERBS:
+                self._reached(element)
+                self._verb(element)
+            else:
+                hint = suggestion(element.name, message_flow.VERBS)
+                allowed = ", ".join(message_flow.VERBS)
+                message = f"{element.name} is no verb for messages, it is skipped; allowed: {allowed}{hint}"
+                self._error(element, message)
 
     def _reached(self, element: Element) -> None:
         """Check whether the verb can be reached, and what it means for the next ones."""
@@ -124,6 +140,10 @@ class _Checker:
             self._dial(verb)
         elif isinstance(verb, Refer):
             self._refer(verb)
+        elif isinstance(verb, Sms) and not verb.text:
+            self._error(element, "Sms has no text, which is the end of the document and of the call")
+        elif isinstance(verb, Email) and (missing := verb.missing()):
+            self._error(element, f"Email has no {missing} and is not sent")
 
     def _declared(self, found: Declared) -> None:
         """Check what is declared of a verb or a noun, and the elements inside."""
@@ -224,7 +244,7 @@ class _Checker:
         if verb.text_is is Text.NONE:
             if element.text:
                 self._warning(element, f"the text of {verb.name} is ignored")
-        elif verb.text_is in (Text.TARGET, Text.NAME):
+        elif verb.text_is in (Text.TARGET, Text.NAME, Text.MESSAGE):
             return  # whether it is needed, and good, depends on more than the text
         elif not element.text:
             if not (isinstance(verb, Play) and verb.digits):

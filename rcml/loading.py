@@ -76,6 +76,8 @@ class Loaded:
     context: Context = Context()
     unusual_audio: bool = False
     """The reply was itself audio of a kind other than WAV, which the media side may not know."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """`X-...` headers of the reply."""
 
 
 class LoadError(Exception):
@@ -86,14 +88,18 @@ class LoadError(Exception):
         reason: text of the `Reason` header.
         url: the URL that failed.
         not_found: the application answered 404.
+        final: no fallback is requested for it.
     """
 
-    def __init__(self, notice: Notice, *, reason: str, url: str, not_found: bool = False) -> None:
+    def __init__(
+        self, notice: Notice, *, reason: str, url: str, not_found: bool = False, final: bool = False
+    ) -> None:
         super().__init__(notice.message)
         self.notice = notice
         self.reason = reason
         self.url = url
         self.not_found = not_found
+        self.final = final
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +110,8 @@ class Loader:
     records: Records
     schemes: Collection[str] = HTTP
     limits: Limits = DEFAULT_LIMITS
+    xml_only: bool = False
+    """A reply that is audio or plain text, or has no type, is refused for good (documents about messages)."""
 
     async def load(self, request: FetchRequest, *, after_end: bool = False) -> Loaded:
         """Request a document and read it.
@@ -168,7 +176,7 @@ class Loader:
 
     def _read(self, request: FetchRequest, fetched: FetchedDocument) -> Loaded:
         kind = (fetched.content_type or "").lower()
-        if "audio/" in kind and not any(name in kind for name in _XML):
+        if not self.xml_only and "audio/" in kind and not any(name in kind for name in _XML):
             return Loaded(
                 document=Document.of(Element("Play", text=fetched.url)),
                 url=fetched.url,
@@ -184,19 +192,22 @@ class Loader:
             document = self._document(context, kind, fetched)
         except DocumentError as error:
             raise _unreadable(context, error, without_userinfo(fetched.url)) from error
-        return Loaded(document=document, url=fetched.url, context=context)
+        return Loaded(document=document, url=fetched.url, context=context, headers=fetched.headers)
 
     def _document(self, context: Context, kind: str, fetched: FetchedDocument) -> Document:
-        if any(name in kind for name in _XML) or (kind and not fetched.body.strip()):
+        empty = bool(kind) and not fetched.body.strip()
+        if any(name in kind for name in _XML) or (empty and not self.xml_only):
             return parse(fetched.body, charset_of(kind), self.limits)
-        if "text/plain" in kind:
+        if "text/plain" in kind and not self.xml_only:
             return Document.of(Element("Say", text=decode(fetched.body, charset_of(kind)).strip()))
         what = f"has the content type {fetched.content_type!r}" if kind else "has no content type"
-        message = f"The reply of {without_userinfo(fetched.url)} {what}; XML, audio or plain text is needed."
+        needed = "XML" if self.xml_only else "XML, audio or plain text"
+        message = f"The reply of {without_userinfo(fetched.url)} {what}; {needed} is needed."
         raise LoadError(
             context.notice(12300, Level.WARNING, message),
             reason=REASON_PARSE,
             url=without_userinfo(fetched.url),
+            final=self.xml_only,
         )
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from urllib.parse import urlencode
 
-from rcml.ports import BranchInfo, CallInfo, CallStatus, ReferResult, StoredRecording
+from rcml.ports import BranchInfo, CallInfo, CallStatus, MessageReceipt, ReferResult, StoredRecording
 
 Parameters = list[tuple[str, str]]
 
@@ -111,6 +111,16 @@ def refer_parameters(result: ReferResult, status: str) -> Parameters:
         ("ReferCallStatus", status),
         ("ReferSipResponseCode", str(result.code) if result.code else ""),
         ("NotifySipResponseCode", str(result.notify_code) if result.notify_code else ""),
+    ]
+
+
+def sms_parameters(receipt: MessageReceipt) -> Parameters:
+    """Build what the action of an Sms adds in a call."""
+    return [
+        ("SmsSid", receipt.sid),
+        ("SmsStatus", receipt.status),
+        ("MessageSid", receipt.sid),
+        ("MessageStatus", receipt.status),
     ]
 
 

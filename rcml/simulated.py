@@ -12,12 +12,16 @@ from rcml.ports import (
     FetchFailure,
     FetchRequest,
     LegEnded,
+    MessageReceipt,
+    MessageRefused,
     Notice,
+    OutgoingEmail,
+    OutgoingMessage,
     Prompt,
     PromptError,
     PromptUrlError,
 )
-from rcml.simulated_leg import SimulatedLeg, Tell
+from rcml.simulated_leg import Clock, Tell
 from rcml.urls import HTTP
 
 CHARACTERS_PER_SECOND = 13.0
@@ -36,6 +40,8 @@ class Reply:
     """How long the application takes."""
     url: str = ""
     """The URL finally reached; empty: the one that was requested."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """`X-...` headers of the reply."""
 
 
 Replies = Mapping[str, Reply | str] | Callable[[FetchRequest], Reply | str | None]
@@ -45,23 +51,23 @@ Replies = Mapping[str, Reply | str] | Callable[[FetchRequest], Reply | str | Non
 class SimulatedFetcher:
     """An application in memory; keeps the requests it got."""
 
-    def __init__(self, replies: Replies, leg: SimulatedLeg, tell: Tell) -> None:
+    def __init__(self, replies: Replies, clock: Clock, tell: Tell) -> None:
         self.requests: list[FetchRequest] = []
         self._replies = replies
-        self._leg = leg
+        self._clock = clock
         self._tell = tell
 
     async def fetch(self, request: FetchRequest, *, after_end: bool = False) -> FetchedDocument:
         """Give the reply that is set for the URL; 404 when there is none."""
-        if self._leg.ended and not after_end:
+        if self._clock.ended and not after_end:
             raise LegEnded("the caller left")
         self.requests.append(request)
-        self._tell(self._leg.now, f"requests: {request.method} {request.url}")
+        self._tell(self._clock.now, f"requests: {request.method} {request.url}")
         found = self._replies(request) if callable(self._replies) else self._replies.get(request.url)
         reply = Reply(body=found) if isinstance(found, str) else found or Reply(status=404)
         if reply.seconds:
-            self._leg.let_pass(reply.seconds)
-            if self._leg.ended and not after_end:
+            self._clock.let_pass(reply.seconds)
+            if self._clock.ended and not after_end:
                 raise LegEnded("the caller left")
         body = reply.body.encode("utf-8") if isinstance(reply.body, str) else reply.body
         failure = reply.failure
@@ -72,7 +78,12 @@ class SimulatedFetcher:
             raise FetchError(
                 failure, message, url=request.url, status=reply.status, body=body.decode("utf-8", "replace")
             )
-        return FetchedDocument(url=reply.url or request.url, content_type=reply.content_type, body=body)
+        return FetchedDocument(
+            url=reply.url or request.url,
+            content_type=reply.content_type,
+            body=body,
+            headers=reply.headers,
+        )
 
 
 class SimulatedPrompts:
@@ -110,17 +121,72 @@ class SimulatedPrompts:
 class SimulatedRecords:
     """Keeps notices and the journal."""
 
-    def __init__(self, leg: SimulatedLeg, tell: Tell) -> None:
+    def __init__(self, clock: Clock, tell: Tell) -> None:
         self.notices: list[Notice] = []
         self.entries: list[tuple[str, dict[str, object]]] = []
-        self._leg = leg
+        self._clock = clock
         self._tell = tell
 
     def notify(self, notice: Notice) -> None:
         """Keep a notice."""
         self.notices.append(notice)
-        self._tell(self._leg.now, f"{notice.level.name.lower()} {notice.code}: {notice.message}")
+        self._tell(self._clock.now, f"{notice.level.name.lower()} {notice.code}: {notice.message}")
 
     def journal(self, event: str, **fields: object) -> None:
         """Keep an entry."""
         self.entries.append((event, fields))
+
+
+class SimulatedMessages:
+    """Takes every text message; keeps them.
+
+    Args:
+        clock: of the simulation.
+        tell: takes lines of the timeline.
+        status: of each message when it was handed over.
+        refused: code of the refusal, by recipient or sender.
+        seconds: how long handing over takes.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        tell: Tell,
+        *,
+        status: str = "sent",
+        refused: Mapping[str, int] | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        self.sent: list[OutgoingMessage] = []
+        self.status = status
+        self.refused = dict(refused or {})
+        self.seconds = seconds
+        self._clock = clock
+        self._tell = tell
+
+    async def send(self, message: OutgoingMessage) -> MessageReceipt:
+        """Keep a message."""
+        code = self.refused.get(message.to) or self.refused.get(message.from_)
+        if code:
+            raise MessageRefused("The message is refused.", code)
+        self.sent.append(message)
+        self._tell(self._clock.now, f'sends to {message.to} from {message.from_}: "{message.body}"')
+        for name, value in message.headers:
+            self._tell(self._clock.now, f"  with {name}: {value}")
+        self._clock.let_pass(self.seconds)
+        return MessageReceipt(sid=f"SM{len(self.sent):032x}", status=self.status)
+
+
+class SimulatedMail:
+    """Takes every mail; keeps them."""
+
+    def __init__(self, clock: Clock, tell: Tell) -> None:
+        self.sent: list[OutgoingEmail] = []
+        self._clock = clock
+        self._tell = tell
+
+    def send(self, mail: OutgoingEmail) -> None:
+        """Keep a mail."""
+        self.sent.append(mail)
+        everybody = ", ".join((*mail.to, *mail.cc, *mail.bcc))
+        self._tell(self._clock.now, f'mails to {everybody} from {mail.from_}: "{mail.subject}"')

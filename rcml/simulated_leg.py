@@ -56,6 +56,17 @@ def drive(coroutine: Coroutine[Any, Any, R]) -> R:
     raise RuntimeError("The coroutine waits for something that is not simulated.")
 
 
+class Clock(Protocol):
+    """The time of a simulation, and whether the call in it is over."""
+
+    now: float
+    ended: bool
+
+    def let_pass(self, seconds: float) -> None:
+        """Let time pass while something outside is waited for."""
+        ...
+
+
 class Caller(Protocol):
     """The person at the other end."""
 

@@ -12,8 +12,26 @@ import attrs
 
 from rcml.flow import InterpreterSettings
 from rcml.interpreter import Interpreter, Outcome, Source
-from rcml.ports import CallInfo, CallStatus, Direction, Fetcher, FetchRequest, Notice, Ports
-from rcml.simulated import Replies, Reply, SimulatedFetcher, SimulatedPrompts, SimulatedRecords
+from rcml.ports import (
+    CallInfo,
+    CallStatus,
+    Direction,
+    Fetcher,
+    FetchRequest,
+    Notice,
+    OutgoingEmail,
+    OutgoingMessage,
+    Ports,
+)
+from rcml.simulated import (
+    Replies,
+    Reply,
+    SimulatedFetcher,
+    SimulatedMail,
+    SimulatedMessages,
+    SimulatedPrompts,
+    SimulatedRecords,
+)
 from rcml.simulated_calls import Callee, Callees, Room, SimulatedConferences, SimulatedDialer
 from rcml.simulated_leg import Caller, ScriptedCaller, SimulatedLeg, drive, parse_digits
 
@@ -60,6 +78,9 @@ class Simulation:
     journal: Sequence[tuple[str, dict[str, object]]]
     spoken: Sequence[tuple[str, str, str]]
     """(text, voice, language) of everything that was made ready to be spoken."""
+    messages: Sequence[OutgoingMessage]
+    """Text messages that were sent."""
+    mails: Sequence[OutgoingEmail]
     status: CallStatus
     rejected: tuple[int, str] | None
     reason: str
@@ -140,6 +161,8 @@ class Simulator:
         self.records = SimulatedRecords(self.leg, self._tell)
         self.dialer = SimulatedDialer(self.leg, self._tell, callees)
         self.conferences = SimulatedConferences(self.leg, self._tell, rooms)
+        self.messages = SimulatedMessages(self.leg, self._tell)
+        self.mail = SimulatedMail(self.leg, self._tell)
         self.ports = Ports(
             leg=self.leg,
             fetcher=fetcher(self.leg) if fetcher else self.application,
@@ -147,6 +170,8 @@ class Simulator:
             records=self.records,
             dialer=self.dialer,
             conferences=self.conferences,
+            messages=self.messages,
+            mail=self.mail,
         )
 
     def start(self, source: Source) -> Coroutine[Any, Any, Outcome]:
@@ -163,6 +188,8 @@ class Simulator:
             notices=self.records.notices,
             journal=self.records.entries,
             spoken=self.prompts.spoken,
+            messages=self.messages.sent,
+            mails=self.mail.sent,
             status=self.leg.status,
             rejected=self.leg.rejected,
             reason=self.leg.reason,

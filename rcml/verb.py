@@ -51,6 +51,7 @@ class Text(enum.Enum):
     URL = "a URL"
     TARGET = "whom to call"
     NAME = "a name"
+    MESSAGE = "the message"
 
 
 class Declared:

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from twisted.internet import error, task
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
@@ -19,7 +20,7 @@ from media.pool import Pool, PoolConfig
 from media.prompts import AudioCache, trim
 from media.speech.espeak import EspeakEngine
 from media.speech.gtts_engine import GttsEngine
-from media.speech.request import SpeechRequest
+from media.speech.request import SpeechError, SpeechRequest
 from media.speech.service import SpeechService
 from media.tones import RINGING_SECONDS, ensure_assets
 from rcml.interpreter import InterpreterSettings
@@ -30,6 +31,7 @@ from voiceengine.bootstrap import (
     ORGANIZATION_SID,
     ensure_account,
     ensure_demo,
+    ensure_organization,
     read_credentials,
     write_private,
 )
@@ -40,7 +42,12 @@ from voiceengine.calls.routing import Router
 from voiceengine.calls.tables import StoreTables
 from voiceengine.config import Settings
 from voiceengine.demo.pages import demo_resource
-from voiceengine.errors import ConfigError, EngineError
+from voiceengine.errors import CallControlError, ConfigError, EngineError
+from voiceengine.gateways.keeper import GatewayKeeper
+from voiceengine.messages.context import MessageContext
+from voiceengine.messages.mail import MailService
+from voiceengine.messages.service import MessageService
+from voiceengine.messages.trunk import SipTrunkProvider
 from voiceengine.metrics import Metrics
 from voiceengine.sip.access import Access, Location
 from voiceengine.sip.edge import Edge
@@ -67,12 +74,15 @@ class Engine:
         self._reactor = reactor
         self.settings = settings
         self.metrics = Metrics()
-        self.edge = Edge(reactor, settings.sip)
+        self.edge = Edge(reactor, settings.sip, settings.messages)
         self.instance_id = ""
         self.store: Store
         self.pool: Pool
         self.manager: CallManager
         self.location: Location
+        self.messages: MessageService
+        self.mail: MailService
+        self.gateways: GatewayKeeper
         self.http_port = 0
         self.credentials: dict[str, Any] = {}
         self._threads = ThreadPool(1, THREADS, "voiceengine-files")
@@ -110,12 +120,14 @@ class Engine:
         self.store = await Store.open(folder / "voiceengine.sqlite", self._reactor)
         closed = await self.store.calls.close_unfinished(time.time())
         await self.store.conferences.close_unfinished(time.time())
+        await self.store.messages.close_unfinished(time.time())
         await self.store.recordings.close_unfinished(time.time())
         if closed:
             log.warn("calls_of_an_earlier_run_closed calls={calls}", calls=closed)
-        self.location = Location(self.store, time.time)
+        self.location = Location(self.store, time.time, self._reactor)
         await self.location.load()
         self.instance_id = self._instance_id(folder / "instance")
+        await ensure_organization(self.store, self.settings.sip.domain)
         account = await ensure_account(self.store)
         self._make_calls(folder)
         self._listen_http(folder)
@@ -127,6 +139,8 @@ class Engine:
         await self._write_credentials(folder / "credentials.json", account)
         self._gauges()
         manager.start()
+        self.gateways.start()
+        await self.messages.start()
         self._sweeper = task.LoopingCall(self.location.sweep)
         self._sweeper.clock = self._reactor
         self._sweeper.start(SWEEP_SECONDS, now=False)
@@ -213,7 +227,11 @@ class Engine:
             enabled=not settings.web.cache_no_wav,
         )
         hosts = sorted(self.own_hosts())
-        access = Access(settings.sip, self.store, self.location, time.time, self.edge.counters, hosts)
+        access = Access(
+            settings.sip, self.store, self.location, time.time, self.edge.counters, hosts, ORGANIZATION_SID
+        )
+        self.gateways = GatewayKeeper(self._reactor, self.store, self.edge)
+        access.gateway_at = self.gateways.at
         assets = ensure_assets(folder / "assets")
         self._context = CallContext(
             reactor=self._reactor,
@@ -250,6 +268,28 @@ class Engine:
             settings=settings.sip,
         )
         self.manager = CallManager(self._context, Router(self._tables))
+        self._make_messages(access)
+
+    def _make_messages(self, access: Access) -> None:
+        settings = self.settings
+        self.mail = MailService(self._reactor, time.time, settings.mail, self.store, settings.sip.domain)
+        context = MessageContext(
+            reactor=self._reactor,
+            wall=time.time,
+            settings=settings,
+            store=self.store,
+            edge=self.edge,
+            access=access,
+            location=self.location,
+            web=self._web,
+            tables=self._tables,
+            interpreter=self._context.interpreter,
+            base_url=lambda: self._context.base_url,
+        )
+        self.messages = MessageService(context, SipTrunkProvider(self.edge, settings), self.mail)
+        self._context.messaging = self.messages
+        self.edge.on_message = self.messages
+        self.manager.supervision.messages = lambda: self.messages.counters
 
     def _make_speech(self, folder: Path) -> SpeechService:
         speech = self.settings.speech
@@ -284,12 +324,18 @@ class Engine:
                 settings=self.settings,
                 control=self.manager,
                 conferences=self.manager.conference_book,
+                messages=self.messages,
+                mail=self.mail,
+                gateways=self.gateways,
+                supervisor=self.manager.supervision,
+                speak=self._speak_for_api,
+                cache_folder=folder.absolute() / "cache" / "announcements",
                 recordings_folder=self._context.recordings,
                 health=self.health,
                 metrics=self.metrics.render,
                 reactor=self._reactor,
                 realm=self._context.access.realm,
-                provisioning_changed=lambda: self.location.reconcile(self._context.access.aor),
+                provisioning_changed=self._provisioning_changed,
                 extra=extra,
                 base_url=lambda: self.base_url,
             )
@@ -341,11 +387,24 @@ class Engine:
         }
         write_private(path, json.dumps(self.credentials, indent=2) + "\n")
 
+    def _provisioning_changed(self) -> None:
+        """Drop registrations that are not valid any more; keep the credentials file true."""
+        self.location.reconcile(self._context.access.aor)
+        account = self.store.accounts.super_admin()
+        if account is None or self.credentials.get("auth_token") in (None, account.auth_token):
+            return
+        self.credentials["auth_token"] = account.auth_token
+        path = self.settings.data.directory / "credentials.json"
+        text = json.dumps(self.credentials, indent=2) + "\n"
+        written = deferToThreadPool(self._reactor, self._threads, write_private, path, text)
+        written.addErrback(lambda failure: log.failure("credentials_not_written", failure))
+
     # -------------------------------------------------------------- state
 
     def _gauges(self) -> None:
         gauge = self.metrics.gauge
         gauge("registrations", "Valid bindings", self.location.count)
+        gauge("gateways_registered", "Registrations of this engine with providers", self.gateways_registered)
         for name, text in (
             ("workers", "Media workers that can take legs"),
             ("workers_spare", "Media workers without a leg"),
@@ -366,6 +425,10 @@ class Engine:
         gauge("store_waiting_writes", "Rows that wait to be written", lambda: self.store.waiting_writes)
         self.metrics.sip_events = lambda: self.edge.counters
 
+    def gateways_registered(self) -> int:
+        """Gateways that hold a registration of this engine."""
+        return self.gateways.count()
+
     def health(self) -> tuple[bool, dict[str, object]]:
         """Whether calls can come, and counts."""
         ready = self._started and self.pool.ready and self.manager.accepting
@@ -383,6 +446,18 @@ class Engine:
         spoken = await self._speech.synthesize(SpeechRequest(text))
         return spoken.path
 
+    async def _speak_for_api(self, text: str, gender: str, language: str) -> Path:
+        """As `speak`, with a voice and a language.
+
+        Raises:
+            CallControlError: it cannot be spoken.
+        """
+        try:
+            spoken = await self._speech.synthesize(SpeechRequest(text, gender, language))
+        except SpeechError as problem:
+            raise CallControlError(f"The text cannot be spoken: {problem}.", status=500) from problem
+        return spoken.path
+
     async def recent_calls(self, count: int = 10) -> list[str]:
         """Sids of the latest calls, oldest first."""
         page = await self.store.calls.list(ListQuery(page_size=count))
@@ -394,7 +469,11 @@ class Engine:
         """Drain and stop everything; what was begun is undone even if the start failed half way."""
         if hasattr(self, "manager"):
             self.manager.stop()
+            await self._step(self.gateways.stop())  # no new calls come from there any more
             await self._step(self.manager.drain(drain_seconds))
+        if hasattr(self, "messages"):
+            await self._step(self.messages.stop())
+            await self._step(self.mail.stop())
         if self._sweeper is not None and self._sweeper.running:
             self._sweeper.stop()
         if hasattr(self, "pool"):

@@ -1,4 +1,4 @@
-"""What a first start creates: the super-admin account, its credentials file, demo clients and numbers."""
+"""What a first start creates: the organization, the super-admin account, its credentials file, the demo."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from twisted.logger import Logger
 
-from voiceengine.store.passwords import ha1_md5, ha1_sha256
-from voiceengine.store.rows import Account, Client, Number, new_sid
+from voiceengine.api.account_rules import SUPER_ADMIN_EMAIL
+from voiceengine.store.passwords import ha1_md5, ha1_sha256, make_client
+from voiceengine.store.rows import Account, Number, Organization, new_sid, now
 from voiceengine.store.store import Store
+
+log = Logger()
 
 ORGANIZATION_SID = "ORafbe225ad37541eba518a74248f0ac4c"
 SUPER_ADMIN_SID = "ACae6e420f425248d6a26948c17a9e2acf"
-SUPER_ADMIN_EMAIL = "administrator@company.com"
 DEMO_CLIENTS = ("alice", "bob")
 DEMO_NUMBER = "+1000"
 
@@ -56,16 +59,28 @@ async def ensure_account(store: Store) -> Account:
     return account
 
 
-def make_client(account_sid: str, login: str, password: str, realm: str) -> Client:
-    """A client row; only digests of the password are in it."""
-    return Client(
-        sid=new_sid("CL"),
-        account_sid=account_sid,
-        login=login,
-        friendly_name=login,
-        ha1_md5=ha1_md5(login, realm, password),
-        ha1_sha256=ha1_sha256(login, realm, password),
-    )
+async def ensure_organization(store: Store, domain: str) -> Organization:
+    """The default organization, created on the first start; its domain follows the digest realm.
+
+    Args:
+        store: the store.
+        domain: the engine's SIP domain, which is the digest realm.
+    """
+    found = store.organizations.get(ORGANIZATION_SID)
+    if found is None:
+        return await store.organizations.add(Organization(sid=ORGANIZATION_SID, domain_name=domain))
+    if found.domain_name == domain:
+        return found
+    other = store.organizations.by_domain(domain)
+    if other is not None and other.sid != found.sid:
+        log.warn(
+            "organization_keeps_its_domain sid={sid} domain={domain} wanted_by={other}",
+            sid=found.sid,
+            domain=found.domain_name,
+            other=other.sid,
+        )
+        return found
+    return await store.organizations.update(attrs.evolve(found, domain_name=domain, date_updated=now()))
 
 
 def demo_password() -> str:
@@ -96,7 +111,7 @@ async def ensure_demo(
     """
     passwords = {}
     for login in DEMO_CLIENTS:
-        client = store.clients.by_login(login)
+        client = store.clients.by_login(login, account.organization_sid)
         if client is None:
             passwords[login] = demo_password()
             await store.clients.add(make_client(account.sid, login, passwords[login], realm))

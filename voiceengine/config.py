@@ -23,6 +23,7 @@ from voiceengine.errors import ConfigError
 ENV_PREFIX = "VOICEENGINE_"
 
 _LISTENER = re.compile(r"^(udp|tcp)://(\[[0-9A-Fa-f:.]+\]|[0-9.]+):(\d{1,5})$")
+_E164 = re.compile(r"^\+[1-9][0-9]{6,14}\Z")
 _HOST_PORT = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^:/\s]+):(\d{1,5})$")
 
 
@@ -352,6 +353,16 @@ class NumberRange(_Section):
     sms: bool = Field(default=True, description="text messages can come")
     mms: bool = Field(default=False, description="multimedia messages can come")
     fax: bool = Field(default=False, description="faxes can come")
+
+    @model_validator(mode="after")
+    def _whole(self) -> NumberRange:
+        if not (_E164.match(self.first) and _E164.match(self.last)):
+            raise ValueError("first and last must be E.164 numbers such as +15125550100")
+        if len(self.first) != len(self.last) or self.first > self.last:
+            raise ValueError("last must have as many digits as first and must not be before it")
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("latitude and longitude belong together")
+        return self
 
 
 class Numbers(_Section):

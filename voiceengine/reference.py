@@ -34,6 +34,7 @@ SIP_EVENTS: Mapping[str, str] = {
     "slow_readers": "TCP connections that were closed because the peer did not read",
     "send_failed": "datagrams that the kernel refused to send",
     "wrong_credentials": "INVITEs and REGISTERs with wrong credentials, or of somebody else",
+    "messages_refused": "MESSAGEs beyond those that may wait for an answer at once",
     "strange_tokens": "requests that belong to no dialog of this engine (the ACK of a challenge among them)",
     "stray_responses": "responses that nothing waited for",
     "internal_malformed": "messages of media workers that could not be used; always a defect",

@@ -31,6 +31,8 @@ class FetchedDocument:
     content_type: str | None
     """Value of the Content-Type header as received, None when missing."""
     body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    """The `X-...` headers of the reply."""
 
 
 class FetchFailure(enum.Enum):

@@ -2,6 +2,7 @@
 
 from rcml.verb import VERBS
 from rcml.verbs.dial import Dial
+from rcml.verbs.email import Email
 from rcml.verbs.gather import Gather
 from rcml.verbs.hangup import Hangup
 from rcml.verbs.hold import Hold, Resume
@@ -12,12 +13,14 @@ from rcml.verbs.redirect import Redirect
 from rcml.verbs.refer import Refer
 from rcml.verbs.reject import Reject
 from rcml.verbs.say import Say
+from rcml.verbs.sms import Sms
 from rcml.verbs.unavailable import UNAVAILABLE
 
 __all__ = [
     "UNAVAILABLE",
     "VERBS",
     "Dial",
+    "Email",
     "Gather",
     "Hangup",
     "Hold",
@@ -29,4 +32,5 @@ __all__ = [
     "Reject",
     "Resume",
     "Say",
+    "Sms",
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rcml.attributes import http_method
-from rcml.flow import Flow
-from rcml.verb import Step, Text, Verb, verb
+from rcml.flow import DocumentFlow
+from rcml.verb import Jump, Text, Verb, verb
 
 
 @verb("Redirect", text=Text.URL, source="Verbs, Redirect")
@@ -13,7 +13,7 @@ class Redirect(Verb):
 
     method = http_method(13710, of="the document", source="Verbs, Redirect")
 
-    async def run(self, flow: Flow) -> Step:
+    async def run(self, flow: DocumentFlow) -> Jump | None:
         """Jump."""
         return flow.action("Redirect", self.text, self.method) if self.text else None
 

@@ -22,10 +22,10 @@ class Unavailable(Verb):
         return None
 
 
-UNAVAILABLE = ("Sms", "Email", "Fax", "Message", "Enqueue", "Leave")
+UNAVAILABLE = ("Fax", "Message", "Enqueue", "Leave")
 """Names of the verbs that are skipped."""
 
-AFTER_END = frozenset({"Sms", "Email", "Fax"})
+AFTER_END = frozenset({"Fax"})
 """Those that need no call."""
 
 for _name in UNAVAILABLE:

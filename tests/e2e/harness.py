@@ -43,6 +43,9 @@ class Rest:
 
     def __init__(self, base_url: str, account_sid: str, auth_token: str) -> None:
         self.root = re.sub(r"/restcomm/.*$", "", base_url)
+        self.base_url = base_url
+        self.account_sid = account_sid
+        self.auth_token = auth_token
         self.base = f"{base_url}/Accounts/{account_sid}"
         self._auth = (account_sid, auth_token)
 
@@ -61,6 +64,18 @@ class Rest:
         body = urlencode([*form.items(), *pairs]).encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return await self._ask("POST", f"{self.base}/{path}", data=body, headers=headers)
+
+    async def delete(self, path: str) -> RestReply:
+        """DELETE below the account."""
+        return await self._ask("DELETE", f"{self.base}/{path}")
+
+    async def below(self, email: str, password: str, name: str) -> Rest:
+        """Create an account below this one; returns the REST API as it sees it."""
+        body = urlencode({"EmailAddress": email, "Password": password, "FriendlyName": name}).encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        reply = await self._ask("POST", f"{self.base_url}/Accounts.json", data=body, headers=headers)
+        assert reply.status == 200, reply.body
+        return Rest(self.base_url, reply.json["sid"], reply.json["auth_token"])
 
     async def fetch(self, url: str) -> RestReply:
         """GET of a whole URL, without credentials."""

@@ -68,6 +68,11 @@ class Phone:
         self.offers: list[Call] = []
         self.messages: list[tuple[float, Message]] = []
         """All that came."""
+        self.texts: list[Message] = []
+        """MESSAGE requests that came, without repetitions."""
+        self.text_codes: list[int] = [200]
+        """How they are answered: one code after the other, the last one for ever; 0: not at all."""
+        self._text_answers: dict[str, int] = {}
         self._answers: dict[tuple[str, str], Callable[[Message], None]] = {}
         self._socket: Any = None
         self._link: Any = None
@@ -199,8 +204,19 @@ class Phone:
             call.offered(request)
             self.calls[call.call_id] = call
             self.offers.append(call)
+        elif request.method == "MESSAGE":
+            self._text(request)
         else:
             self.send(reply_to(request, 200 if request.method == "OPTIONS" else 481))
+
+    def _text(self, request: Message) -> None:
+        code = self._text_answers.get(request.branch)
+        if code is None:
+            code = self.text_codes.pop(0) if len(self.text_codes) > 1 else self.text_codes[0]
+            self._text_answers[request.branch] = code
+            self.texts.append(request)
+        if code:
+            self.send(reply_to(request, code, tag=secrets.token_hex(4)))
 
     # -------------------------------------------------------------- what a phone does
 
@@ -229,6 +245,50 @@ class Phone:
         )
         assert found is not None
         return found
+
+    async def text(self, number: int = 1, within: float = 3.0) -> Message:
+        """The n-th MESSAGE to this phone."""
+        found = await self.changes.until(
+            lambda: self.texts[number - 1] if len(self.texts) >= number else None,
+            within,
+            f"message {number} to {self.user}",
+        )
+        assert found is not None
+        return found
+
+    async def send_text(
+        self,
+        to: str,
+        text: str,
+        *,
+        login: tuple[str, str] = ("", ""),
+        headers: Iterable[tuple[str, str]] = (),
+        content_type: str = "text/plain",
+        within: float = 3.0,
+    ) -> Message:
+        """Send a MESSAGE to a number or name at the engine; `login` answers a challenge.
+
+        Returns:
+            The final response (to the request with credentials, if it was challenged).
+        """
+        host, port = self.engine
+        uri = f"sip:{to}@{host}:{port}"
+        request = self.request(
+            "MESSAGE", uri, f"<sip:{to}@{host}>", [("Content-Type", content_type), *headers]
+        )
+        request.headers = [(n, v) for n, v in request.headers if n != "Contact"]
+        request.body = text.encode()
+        response = await self.ask(request, within)
+        if response.code not in (401, 407) or not login[0]:
+            return response
+        challenge, name = "WWW-Authenticate", "Authorization"
+        if response.code == 407:
+            challenge, name = "Proxy-Authenticate", "Proxy-Authorization"
+        answer = credentials(response.all(challenge), "MESSAGE", uri, *login)
+        kept = [(n, v) for n, v in request.headers if n not in ("Via", "CSeq")]
+        again = Message(request.start, [("Via", self.via(new_branch())), *kept], request.body)
+        again.headers += [("CSeq", "2 MESSAGE"), (name, answer)]
+        return await self.ask(again, within)
 
     def request(self, method: str, uri: str, to: str, headers: Iterable[tuple[str, str]] = ()) -> Message:
         """A request outside of calls."""

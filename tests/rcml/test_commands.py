@@ -51,6 +51,15 @@ def test_lint_of_a_document_with_warnings_only_succeeds(tmp_path):
     assert run(lint, "lint", str(path)) == 0
 
 
+def test_lint_of_a_document_about_messages_takes_its_verbs_only(tmp_path, capsys):
+    path = tmp_path / "sms.xml"
+    path.write_text("<Response><Sms>x</Sms><sms/></Response>")
+
+    assert run(lint, "lint", "--sms", str(path)) == 1
+    found = "error: sms is no verb for messages, it is skipped; allowed: Sms, Redirect, Email"
+    assert capsys.readouterr().out == f"{path}:1:23: {found}; did you mean Sms?\n"
+
+
 def test_lint_of_a_missing_file_is_2(tmp_path, menu):
     assert run(lint, "lint", str(tmp_path / "none.xml"), str(menu)) == 2
 
@@ -62,6 +71,29 @@ def test_try_runs_a_file_and_the_files_it_names(menu, capsys):
     assert "next.xml" in shown
     assert "Digits=4" in shown
     assert 'plays: "Thanks"' in shown
+
+
+def test_try_runs_a_file_for_a_message(tmp_path, capsys):
+    path = tmp_path / "sms.xml"
+    path.write_text('<Response><Sms to="client:bob">Got it</Sms><Redirect>next.xml</Redirect></Response>')
+    (tmp_path / "next.xml").write_text(
+        '<Response><Email to="a@h" from="b@h" subject="S">x</Email></Response>'
+    )
+
+    assert run(simulate, "try", "--sms", "hello", "--from", "alice", "--to", "1234", str(path)) == 0
+    shown = capsys.readouterr().out
+    assert "From=alice To=1234 Body=hello SmsStatus=received" in shown
+    assert 'sends to client:bob from 1234: "Got it"' in shown
+    assert 'mails to a@h from b@h: "S"' in shown
+    assert shown.endswith("\nended\n")
+
+
+def test_try_fails_when_a_document_for_a_message_is_missing(tmp_path, capsys):
+    path = tmp_path / "sms.xml"
+    path.write_text("<Response><Redirect>none.xml</Redirect></Response>")
+
+    assert run(simulate, "try", "--sms", "", str(path)) == 1
+    assert "21402" in capsys.readouterr().out
 
 
 def test_try_fails_when_a_document_is_missing(tmp_path, capsys):

@@ -39,6 +39,9 @@ VERBS = [
     "<Resume action='other'/>",
     "<Refer action='other'><Sip>sip:b@h</Sip></Refer>",
     "<Sms>x</Sms>",
+    "<Sms/>",
+    "<Sms action='other' to='1' statusCallback='x'>y</Sms>",
+    "<Email to='a@example.org' from='b@example.org'>x</Email>",
     "<Foo><Say>y</Say></Foo>",
 ]
 DOCUMENTS = st.lists(st.sampled_from(VERBS), max_size=5).map(lambda v: f"<Response>{''.join(v)}</Response>")

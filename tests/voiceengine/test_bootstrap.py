@@ -18,17 +18,19 @@ from twisted.internet import reactor
 from voiceengine.bootstrap import (
     DEMO_CLIENTS,
     DEMO_NUMBER,
+    ORGANIZATION_SID,
     SUPER_ADMIN_SID,
     demo_password,
     ensure_account,
     ensure_demo,
+    ensure_organization,
     make_client,
     read_credentials,
     write_private,
 )
 from voiceengine.store import Store
 from voiceengine.store.passwords import ha1_md5, ha1_sha256
-from voiceengine.store.rows import Account
+from voiceengine.store.rows import Account, Organization
 
 pytestmark = pytest.mark.loopback
 REACTOR: Any = reactor
@@ -189,3 +191,23 @@ def test_a_broken_credentials_file_counts_as_none(tmp_path: Path, data: bytes | 
         path.write_bytes(data)
 
     assert read_credentials(path) == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_organization_is_made_once_and_follows_the_realm(store: Store) -> None:
+    first = await ensure_organization(store, "default.restcomm.com")
+    same = await ensure_organization(store, "default.restcomm.com")
+    moved = await ensure_organization(store, "pbx.example.com")
+
+    assert (first.sid, first.domain_name) == (ORGANIZATION_SID, "default.restcomm.com")
+    assert same == first
+    assert (moved.sid, moved.domain_name) == (ORGANIZATION_SID, "pbx.example.com")
+    assert len(store.organizations) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_domain_of_another_organization_does_not_keep_the_engine_from_starting(store: Store) -> None:
+    first = await ensure_organization(store, "one")
+    await store.organizations.add(Organization(sid="OR" + "9" * 32, domain_name="two"))
+
+    assert await ensure_organization(store, "two") == first

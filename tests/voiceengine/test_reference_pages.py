@@ -9,7 +9,7 @@ import pytest
 
 import voiceengine
 from voiceengine.cli import COMMANDS, parser
-from voiceengine.config import Settings, effective
+from voiceengine.config import NumberRange, Settings, effective
 from voiceengine.reference import LABELS, PAGES, SIP_EVENTS, families, keys
 
 pytestmark = pytest.mark.unit
@@ -30,7 +30,9 @@ def test_every_setting_is_on_the_page():
 
 
 def test_every_event_of_the_edge_is_described():
-    sources = "".join(path.read_text("utf-8") for path in Path(voiceengine.__file__).parent.rglob("*.py"))
+    sources = "".join(
+        path.read_text("utf-8") for path in (Path(voiceengine.__file__).parent / "sip").rglob("*.py")
+    )
 
     assert sorted(SIP_EVENTS) == sorted(set(re.findall(r'counters\["(\w+)"\]', sources)))
 
@@ -92,6 +94,7 @@ def test_links_between_pages_lead_somewhere(page):
 
 def test_settings_named_in_the_docs_exist():
     known = {key for key, _ in keys()} | {key.rpartition(".")[0] for key, _ in keys()}
+    known |= {f"numbers.ranges.{name}" for name in NumberRange.model_fields}
     pattern = re.compile(rf"`((?:{'|'.join(Settings.model_fields)})\.[a-z_.]+)[`= ]")
     modules = {
         ".".join(path.relative_to(root).with_suffix("").parts)

@@ -6,15 +6,29 @@ from twisted.web.server import Site
 
 from voiceengine.api import (
     accounts,
+    announcements,
+    applications,
+    available_numbers,
+    caller_ids,
     calls,
     clients,
     conferences,
+    email,
+    gateways,
     notifications,
     numbers,
     operations,
+    organizations,
+    outbound_proxy,
     participants,
+    queues,
     recordings,
     refers,
+    sms,
+    supervisor,
+    transcriptions,
+    usage,
+    version,
 )
 from voiceengine.api.deps import ApiDeps
 from voiceengine.api.ports import CallControl, ConferenceControl, CreateCall, ModifyCall
@@ -24,6 +38,8 @@ __all__ = ["ApiDeps", "CallControl", "ConferenceControl", "CreateCall", "ModifyC
 
 RESOURCES = (
     accounts,
+    organizations,
+    applications,
     calls,
     operations,
     conferences,
@@ -33,6 +49,18 @@ RESOURCES = (
     recordings,
     refers,
     notifications,
+    sms,
+    email,
+    announcements,
+    supervisor,
+    version,
+    gateways,
+    outbound_proxy,
+    available_numbers,
+    caller_ids,
+    transcriptions,
+    queues,
+    usage,
 )
 """Modules with a function `routes() -> Sequence[Route]`; more specific paths come first inside a module."""
 

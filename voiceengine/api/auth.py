@@ -30,22 +30,42 @@ MAX_WAITING: Final = 32
 
 _ALL: Final = frozenset({"Create", "Read", "Modify", "Delete"})
 _READ: Final = frozenset({"Read"})
+_NONE: Final[frozenset[str]] = frozenset()
 _DEVELOPER: Final[Mapping[str, frozenset[str]]] = {
     "Accounts": _ALL,
+    "Announcements": _ALL,
     "Applications": _ALL,
+    "AvailablePhoneNumbers": _READ,
     "Calls": _ALL,
     "Clients": _ALL,
     "Conferences": _ALL,
+    "EmailMessages": _ALL,
+    "Gateways": _NONE,
     "IncomingPhoneNumbers": _ALL,
     "Notifications": _READ,
+    "Organizations": _NONE,
+    "OutboundProxies": _ALL,
+    "OutgoingCallerIds": _ALL,
+    "Queues": _ALL,
     "Recordings": frozenset({"Read", "Delete"}),
     "Refers": _READ,
+    "SmsMessages": frozenset({"Create", "Read"}),
+    "Supervisor": _NONE,
+    "Transcriptions": _READ,
+    "Usage": _ALL,
+    "Version": _READ,
 }
 PERMISSIONS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     "developer": _DEVELOPER,
     "provisioningagent": {**_DEVELOPER, "Recordings": _READ},
 }
-"""Role (lower-case) -> resource -> actions. Administrators are not asked."""
+"""Role (lower-case) -> resource -> actions. Administrators are not asked. Of Accounts, other roles reach
+their own object only; what is for the super admin is refused by its route whatever stands here."""
+
+
+def hides_message_text(account: Account) -> bool:
+    """Whether the role of the acting account may not see the text of messages."""
+    return account.role.lower() == "provisioningagent"
 
 
 def is_administrator(account: Account) -> bool:

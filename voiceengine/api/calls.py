@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import urljoin
 
-from voiceengine.api.call_rules import parse_create, parse_modify
+from voiceengine.api.call_rules import APPLICATION, CREATE, MODIFY, parse_create, parse_modify
 from voiceengine.api.conferences import find_conference, running
+from voiceengine.api.declare import Operation
 from voiceengine.api.errors import ApiError, bad, not_found
-from voiceengine.api.lists import ListRules, list_reply
+from voiceengine.api.lists import ListRules, list_operation, list_reply
 from voiceengine.api.notifications import NOTIFICATION
 from voiceengine.api.notifications import RULES as NOTIFICATION_RULES
 from voiceengine.api.paging import Rule, call_sid
@@ -21,6 +23,7 @@ from voiceengine.api.representation import (
     date,
     moment,
     plain,
+    uris,
 )
 from voiceengine.api.rooms import room_name
 from voiceengine.api.routing import Context, Reply, Route
@@ -29,6 +32,7 @@ from voiceengine.store.rows import CallRow
 
 ENDED = frozenset({"completed", "busy", "failed", "no-answer", "canceled", "not-found"})
 """States of a call that is over."""
+STATES = ("queued", "ringing", "in-progress", *sorted(ENDED))
 
 
 def _path(row: CallRow, render: Render) -> str:
@@ -41,34 +45,75 @@ def _subresources(row: CallRow, render: Render) -> Nested:
     return Nested(tuple((name.lower(), name, render.uri(f"{base}/{name}")) for name in names))
 
 
+def _seconds(row: CallRow, _: Render) -> str | None:
+    return None if row.duration is None else str(row.duration)
+
+
 CALL: Representation[CallRow] = Representation(
     item="Call",
     items="Calls",
     list_key="calls",
+    doc="A call, live or over. The long form of a call sid (`ID…-CA…`) is accepted everywhere. Several "
+    "instructions of one modification are carried out in the order Status, Mute, document; none: 409. What "
+    "can be done to a call that is in progress besides, and what all of it does in each phase of a call, "
+    "is told in [Live calls](live-calls.md). Calling a client with several devices makes several calls: a "
+    "list.",
     fields=(
-        plain("sid"),
-        Field("InstanceId", lambda row, _: row.instance_id or None, xml_null="omit"),
-        date("date_created"),
-        date("date_updated"),
-        plain("parent_call_sid"),
-        plain("account_sid"),
-        plain("to"),
-        plain("from", "from_"),
-        plain("phone_number_sid"),
-        plain("status"),
-        moment("start_time"),
-        moment("end_time"),
-        plain("duration"),
-        plain("price", only="xml"),
-        plain("price_unit"),
-        plain("direction"),
-        plain("answered_by"),
-        plain("api_version"),
-        plain("forwarded_from"),
-        plain("caller_name"),
-        Field("uri", lambda row, render: render.uri(_path(row, render))),
-        plain("ring_duration", xml="Ring_duration"),
-        Field("subresource_uris", _subresources),
+        plain("sid", doc="`CA` and 32 hex digits."),
+        Field(
+            "InstanceId",
+            lambda row, _: row.instance_id or None,
+            xml_null="omit",
+            twilio="",
+            doc="Sid of the engine that had the call.",
+        ),
+        date("date_created", doc="When it began."),
+        date("date_updated", doc="When its record changed."),
+        plain("parent_call_sid", doc="The call whose Dial made this one."),
+        plain("account_sid", doc="Whose call it is."),
+        plain("to", doc="Who is called: the user part, without `client:` or `sip:`."),
+        plain("from", "from_", doc="Who calls."),
+        plain("phone_number_sid", doc="The number that was called."),
+        plain(
+            "status",
+            schema={"type": "string", "enum": list(STATES)},
+            twilio_value=lambda row, _: "failed" if row.status == "not-found" else row.status,
+            doc="State.",
+        ),
+        moment("start_time", doc="Creation until it is answered, then the time of the answer."),
+        moment("end_time", doc="When it ended."),
+        plain(
+            "duration",
+            type="integer",
+            twilio_value=_seconds,
+            doc="Seconds from answer to end; 0: unanswered.",
+        ),
+        plain("price", only="xml", doc="Always 0.00."),
+        plain("price", only="twilio", doc="Always 0.00."),
+        plain("price_unit", doc="USD."),
+        plain(
+            "direction",
+            schema={"type": "string", "enum": ["inbound", "outbound-api", "outbound-dial"]},
+            doc="Who made it: the other side, a program, a document.",
+        ),
+        plain("answered_by", doc="human or machine, when that was found out."),
+        plain("api_version", doc="Version of the API."),
+        plain("forwarded_from", doc="Who was called first."),
+        plain("caller_name", doc="Display name of the caller."),
+        Field("uri", lambda row, render: render.uri(_path(row, render)), doc="Path of the call."),
+        plain(
+            "ring_duration",
+            xml="Ring_duration",
+            type="integer",
+            doc="Seconds from creation to the answer, or to the end.",
+        ),
+        Field(
+            "subresource_uris",
+            _subresources,
+            type="object",
+            schema=uris("notifications", "recordings"),
+            doc="Paths of its notifications and recordings.",
+        ),
     ),
     xml_order=(
         "Sid",
@@ -116,6 +161,7 @@ RULES = ListRules(
         "Duration": "duration",
         "Price": "price",
     },
+    twilio_dates={"StartTime": "start_time", "EndTime": "end_time"},
 )
 
 
@@ -123,9 +169,27 @@ async def _list(context: Context) -> Reply:
     return await list_reply(context, context.deps.store.calls, CALL, RULES, path=context.path("Calls"))
 
 
+def _application_url(context: Context) -> str | None:
+    """URL of the application that the parameters name.
+
+    Raises:
+        ApiError: 400 for one of another account, or without a URL.
+    """
+    sid = context.body.read(APPLICATION)
+    if sid is None:
+        return None
+    application = context.deps.store.applications.get(sid)
+    if application is None or application.account_sid != context.account.sid:
+        raise bad("ApplicationSid must name an application of this account.")
+    if not application.rcml_url:
+        raise bad("The application of ApplicationSid has no RcmlUrl.")
+    return urljoin(context.deps.public_base(), application.rcml_url)
+
+
 async def _create(context: Context) -> Reply:
     context.active()
-    request = parse_create(context.body, context.account.sid, context.deps.settings)
+    url = _application_url(context)
+    request = parse_create(context.body, context.account.sid, context.deps.settings, url)
     rows = await context.deps.control.create(request)
     return Reply(One(CALL, rows[0]) if len(rows) == 1 else Many(CALL, rows))
 
@@ -178,6 +242,14 @@ async def _modify(context: Context) -> Reply:
     return Reply(One(CALL, await context.deps.control.modify(row.sid, change)))
 
 
+async def _delete(context: Context) -> Reply:
+    row = await call_row(context)
+    if row.status not in ENDED:
+        raise ApiError(409, "The call is not over; end it before you remove its record.", code=1103)
+    await context.deps.store.calls.delete(row.sid)
+    return Reply(status=204)
+
+
 async def _notifications(context: Context) -> Reply:
     row = await call_row(context)
     return await list_reply(
@@ -194,7 +266,49 @@ def routes() -> Sequence[Route]:
     """Routes of this resource."""
     base, one = "Accounts/{account}/Calls", "Accounts/{account}/Calls/{sid}"
     return (
-        Route(path=base, resource="Calls", handlers={"GET": _list, "POST": _create}),
-        Route(path=one, resource="Calls", handlers={"GET": _get, "POST": _modify}),
-        Route(path=one + "/Notifications", resource="Notifications", handlers={"GET": _notifications}),
+        Route(
+            path=base,
+            resource="Calls",
+            handlers={
+                "GET": list_operation(_list, CALL, RULES, "List the calls."),
+                "POST": Operation(
+                    run=_create,
+                    summary="Call somebody.",
+                    body=CREATE,
+                    returns=CALL,
+                    several=True,
+                    errors=(404, 409, 503),
+                ),
+            },
+        ),
+        Route(
+            path=one,
+            resource="Calls",
+            handlers={
+                "GET": Operation(run=_get, summary="Read a call.", returns=CALL),
+                "POST": Operation(
+                    run=_modify,
+                    summary="Change a live call: end it, mute it, run another document, enter a conference.",
+                    body=MODIFY,
+                    returns=CALL,
+                    errors=(409, 410),
+                ),
+                "DELETE": Operation(
+                    run=_delete,
+                    summary="Remove the record of a call that is over; a call that is not: 409.",
+                    shape="empty",
+                    status=204,
+                    errors=(409,),
+                ),
+            },
+        ),
+        Route(
+            path=one + "/Notifications",
+            resource="Notifications",
+            handlers={
+                "GET": list_operation(
+                    _notifications, NOTIFICATION, NOTIFICATION_RULES, "List the notifications of a call."
+                )
+            },
+        ),
     )

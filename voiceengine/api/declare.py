@@ -71,6 +71,8 @@ SORT: Final = (
 SUB_ACCOUNTS: Final = Param("SubAccounts", "flag", default=False, doc="Also rows of all accounts below.")
 LOCAL_ONLY: Final = Param("localOnly", doc="Accepted and ignored.")
 
+LIMIT: Final = Param("Limit", "integer", default=10000, minimum=1, doc="Cap on the length of the whole list.")
+
 API_VERSION_PARAM: Final = Param(
     "ApiVersion", "name", default="2012-04-24", doc="Stored verbatim on the new object."
 )
@@ -92,6 +94,14 @@ class Operation:
     shape: Shape = "one"
     schema: dict[str, Any] | None = None
     """JSON schema of the body, with the shape `other`."""
+    media: str = ""
+    """Content type of a success that is neither JSON nor XML (with the shape `other`)."""
+    several: bool = False
+    """With the shape `one`: whether it may also be an array of them."""
+    creates: bool = False
+    """Whether it makes a resource although its path names another one (201 in the shape of Twilio)."""
+    twilio_query: tuple[Param, ...] = ()
+    """Names of the query that count in the shape of Twilio, beside `query`."""
     status: int = 200
     """Of a success."""
     errors: tuple[int, ...] = ()
@@ -99,4 +109,4 @@ class Operation:
 
     def reads(self) -> frozenset[str]:
         """Names that the handler may read."""
-        return frozenset(param.name for param in (*self.body, *self.query))
+        return frozenset(param.name for param in (*self.body, *self.query, *self.twilio_query))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from voiceengine.errors import EngineError
+
+CLOSED: Final = "Account is closed"
 
 
 class ApiError(EngineError):

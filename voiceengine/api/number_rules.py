@@ -20,6 +20,8 @@ _PATTERN = re.compile(r"[*#^|.$\\\[\]]")
 _SERVICE_CODE = re.compile(r"[0-9*#+]+")
 _NESTED = re.compile(r"\)\s*[*+?{]")
 
+_KEYPAD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "22233344455566677778889999")
+
 _TYPES: dict[NumberType, frozenset[int]] = {
     "Local": frozenset(
         {PhoneNumberType.FIXED_LINE, PhoneNumberType.FIXED_LINE_OR_MOBILE, PhoneNumberType.UNKNOWN}
@@ -60,6 +62,33 @@ def normalise(text: str, *, is_sip: bool) -> str:
         _check_pattern(text)
         return text
     return text if is_sip else (to_e164(text) or text)
+
+
+def area_code(text: str, length: int | None = None) -> str:
+    """An area code, checked.
+
+    Args:
+        text: as it was given.
+        length: how many digits it must have; None: one to six.
+
+    Raises:
+        ApiError: it is none.
+    """
+    if not re.fullmatch(r"[0-9]{1,6}", text) or length not in (None, len(text)):
+        raise bad(f"AreaCode must have {length or '1 to 6'} digits.")
+    return text
+
+
+def digits_of(pattern: str) -> str:
+    """A search pattern as digits, `*` (any digit) and perhaps a leading `+`; letters are those of the keypad.
+
+    Raises:
+        ApiError: something else stands in it, or too much.
+    """
+    plain = re.sub(r"[ ().-]", "", pattern).upper().translate(_KEYPAD)
+    if not re.fullmatch(r"\+?[0-9*]{1,15}", plain):
+        raise bad("Contains must be 1 to 15 digits, letters and * (any digit).")
+    return plain
 
 
 def _check_pattern(text: str) -> None:

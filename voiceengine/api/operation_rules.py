@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import attrs
+
 from rcml.languages import say_language
+from voiceengine.api.declare import Param
 from voiceengine.api.errors import ApiError, bad, missing
 from voiceengine.api.parameters import Parameters
 from voiceengine.api.ports import (
@@ -28,6 +31,80 @@ MAX_RECORDING: Final = 86400
 
 NO_SPEECH: Final = "Speech recognition is not configured; Input must be dtmf."
 
+TEXT: Final = Param(
+    "Text",
+    "document",
+    required="Text can not be null.",
+    doc="What is spoken; at most `speech.max_characters` characters.",
+)
+VOICE: Final = Param("Voice", "choice", default="man", allowed=("man", "woman"), doc="Who speaks.")
+LANGUAGE: Final = Param("Language", default="en", doc="A language of Say.")
+LOOP: Final = Param("Loop", "integer", default=1, minimum=1, maximum=MAX_LOOP, doc="How often it is heard.")
+SAY: Final = (TEXT, VOICE, LANGUAGE, LOOP)
+
+PLAY_URL: Final = Param("Url", "url", required="Url can not be null.", doc="URL of the audio.")
+PLAY: Final = (PLAY_URL, LOOP)
+
+METHOD: Final = Param("Method", "method", default="POST", doc="How the URL is requested.")
+GATHER_ACTION: Final = Param(
+    "Action", "url", doc="Its reply replaces the call's document, unless it is empty; this or StatusCallback."
+)
+STATUS_CALLBACK: Final = Param("StatusCallback", "url", doc="Told the outcome; its reply is ignored.")
+GATHER_TIMEOUT: Final = Param(
+    "Timeout", "integer", default=5, minimum=1, maximum=MAX_GATHER_TIMEOUT, doc="Longest wait, seconds."
+)
+NUM_DIGITS: Final = Param(
+    "NumDigits", "integer", minimum=1, maximum=MAX_DIGITS, doc="How many keys; not given: no limit."
+)
+PROMPT_URL: Final = Param("Url", "url", doc="Prompt that is played; not together with Text.")
+GATHER: Final = (
+    Param("Input", default="dtmf", doc="dtmf; speech is not recognised."),
+    GATHER_ACTION,
+    STATUS_CALLBACK,
+    METHOD,
+    GATHER_TIMEOUT,
+    Param("FinishOnKey", default="#", doc="Up to 12 keys of `0-9 * #`; empty: none."),
+    NUM_DIGITS,
+    attrs.evolve(TEXT, required=None, doc="Prompt that is spoken."),
+    PROMPT_URL,
+    LANGUAGE,
+)
+
+ACTION: Final = Param("Action", "url", doc="Told the outcome; its reply is ignored.")
+HOLD_MUSIC: Final = Param("HoldMusic", "url", doc="What the party hears; not given: silence.")
+HOLD: Final = (HOLD_MUSIC, ACTION, METHOD)
+RESUME: Final = (ACTION, METHOD)
+REFER_TO: Final = Param("To", required="To can not be null.", doc="A SIP URI or a number.")
+REFER: Final = (REFER_TO, ACTION, METHOD)
+
+CHANNELS: Final = Param(
+    "RecordingChannels",
+    "choice",
+    default="mono",
+    allowed=("mono", "dual"),
+    doc="dual: the party left, what it hears right.",
+)
+MAX_LENGTH: Final = Param(
+    "MaxLength",
+    "integer",
+    minimum=1,
+    maximum=MAX_RECORDING,
+    doc="Longest duration, seconds; not given: until it is stopped or the call ends.",
+)
+PLAY_BEEP: Final = Param("PlayBeep", "flag", default=False, doc="Plays a tone before it begins.")
+RECORDING_CALLBACK: Final = Param("RecordingStatusCallback", "url", doc="Told the end.")
+RECORDING_CALLBACK_METHOD: Final = Param(
+    "RecordingStatusCallbackMethod", "method", default="POST", doc="How it is told."
+)
+START_RECORDING: Final = (CHANNELS, MAX_LENGTH, PLAY_BEEP, RECORDING_CALLBACK, RECORDING_CALLBACK_METHOD)
+RECORDING_STATUS: Final = Param(
+    "Status",
+    "choice",
+    allowed=("stopped", "paused", "in-progress"),
+    required="Status must be stopped, paused or in-progress.",
+    doc="What becomes of the recording.",
+)
+
 _FINISH_KEYS = re.compile(r"[0-9*#]{0,12}")
 _SIP_URI = re.compile(r"sips?:[^\s<>\"]{1,500}", re.IGNORECASE)
 _NUMBER = re.compile(r"\+?[0-9*#(). -]{1,40}")
@@ -43,15 +120,11 @@ def _text(body: Parameters, settings: Settings) -> str | None:
 
 
 def _language(body: Parameters) -> str:
-    given = body.text("Language") or "en"
+    given = body.read(LANGUAGE)
     found = say_language(given)
     if found is None:
         raise bad(f"Language must be a language of Say, such as en, fr or de; {given} is not one.")
     return found
-
-
-def _loop(body: Parameters) -> int:
-    return body.integer("Loop", 1, 1, MAX_LOOP)
 
 
 def parse_say(body: Parameters, settings: Settings) -> SayText:
@@ -59,16 +132,12 @@ def parse_say(body: Parameters, settings: Settings) -> SayText:
     text = _text(body, settings)
     if text is None:
         raise missing("Text can not be null.")
-    voice = body.choice("Voice", "man", ("man", "woman"))
-    return SayText(text=text, voice=voice, language=_language(body), loop=_loop(body))
+    return SayText(text=text, voice=body.read(VOICE), language=_language(body), loop=body.read(LOOP))
 
 
 def parse_play(body: Parameters, _: Settings) -> PlayAudio:
     """Read the parameters of Play."""
-    url = body.url("Url")
-    if url is None:
-        raise missing("Url can not be null.")
-    return PlayAudio(url=url, loop=_loop(body))
+    return PlayAudio(url=body.read(PLAY_URL), loop=body.read(LOOP))
 
 
 def parse_gather(body: Parameters, settings: Settings) -> GatherInput:
@@ -82,23 +151,22 @@ def parse_gather(body: Parameters, settings: Settings) -> GatherInput:
         raise bad("Input must be dtmf.")
     if "speech" in inputs:
         raise ApiError(400, NO_SPEECH, code=1002)
-    action, status_callback = body.url("Action"), body.url("StatusCallback")
+    action, status_callback = body.read(GATHER_ACTION), body.read(STATUS_CALLBACK)
     if action is None and status_callback is None:
         raise missing("Action or StatusCallback can not be null.")
     finish = body.get("FinishOnKey")
     if finish is not None and not _FINISH_KEYS.fullmatch(finish):
         raise bad("FinishOnKey must be up to 12 characters of 0-9 * #, or empty for none.")
-    text, url = _text(body, settings), body.url("Url")
+    text, url = _text(body, settings), body.read(PROMPT_URL)
     if text is not None and url is not None:
         raise bad("Text and Url both name the prompt; give one of them.")
-    digits = body.text("NumDigits")
     return GatherInput(
         action=action,
         status_callback=status_callback,
-        method=body.method("Method"),
-        timeout=body.integer("Timeout", 5, 1, MAX_GATHER_TIMEOUT),
+        method=body.read(METHOD),
+        timeout=body.read(GATHER_TIMEOUT),
         finish_on_key="#" if finish is None else finish,
-        num_digits=None if digits is None else body.integer("NumDigits", 1, 1, MAX_DIGITS),
+        num_digits=body.read(NUM_DIGITS),
         text=text,
         url=url,
         language=_language(body),
@@ -107,12 +175,12 @@ def parse_gather(body: Parameters, settings: Settings) -> GatherInput:
 
 def parse_hold(body: Parameters, _: Settings) -> HoldCall:
     """Read the parameters of Hold."""
-    return HoldCall(music=body.url("HoldMusic"), action=body.url("Action"), method=body.method("Method"))
+    return HoldCall(music=body.read(HOLD_MUSIC), action=body.read(ACTION), method=body.read(METHOD))
 
 
 def parse_resume(body: Parameters, _: Settings) -> ResumeCall:
     """Read the parameters of Resume."""
-    return ResumeCall(action=body.url("Action"), method=body.method("Method"))
+    return ResumeCall(action=body.read(ACTION), method=body.read(METHOD))
 
 
 def refer_target(text: str) -> str:
@@ -132,23 +200,22 @@ def refer_target(text: str) -> str:
 
 def parse_refer(body: Parameters, _: Settings) -> ReferCall:
     """Read the parameters of Refer."""
-    to = refer_target(body.required("To", "To can not be null."))
-    return ReferCall(to=to, action=body.url("Action"), method=body.method("Method"))
+    to = refer_target(body.read(REFER_TO))
+    return ReferCall(to=to, action=body.read(ACTION), method=body.read(METHOD))
 
 
 def parse_recording(body: Parameters) -> StartRecording:
     """Read how a call shall be recorded."""
-    channels = body.choice("RecordingChannels", "mono", ("mono", "dual"))
-    longest = body.text("MaxLength")
     return StartRecording(
-        max_seconds=None if longest is None else body.integer("MaxLength", 1, 1, MAX_RECORDING),
-        channels=2 if channels == "dual" else 1,
-        beep=bool(body.flag("PlayBeep")),
-        status_callback=body.url("RecordingStatusCallback"),
-        status_callback_method=body.method("RecordingStatusCallbackMethod"),
+        max_seconds=body.read(MAX_LENGTH),
+        channels=2 if body.read(CHANNELS) == "dual" else 1,
+        beep=body.read(PLAY_BEEP),
+        status_callback=body.read(RECORDING_CALLBACK),
+        status_callback_method=body.read(RECORDING_CALLBACK_METHOD),
     )
 
 
 def parse_recording_status(body: Parameters) -> str:
     """Read what shall become of a recording that goes on."""
-    return body.choice("Status", "", ("stopped", "paused", "in-progress"))
+    found: str = body.read(RECORDING_STATUS)
+    return found

@@ -22,7 +22,12 @@ DEFAULT_SIZE = 50
 MAX_SIZE = 1000
 DAY = 86400.0
 
-Kind = Literal["suffix", "eq", "call", "status", "upper", "contains", "integer", "from", "until"]
+Kind = Literal[
+    "suffix", "eq", "call", "status", "upper", "contains", "integer", "from", "until", "midnight", "on"
+]
+"""How a list parameter compares: `from` not before, `until` not after (a day to its end),
+`midnight` not after (a day: its first moment), `on` that day or
+that second."""
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2})?", re.ASCII)
 _DATE_OF_TWILIO = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})Z", re.ASCII)
@@ -34,6 +39,10 @@ class Rule:
 
     field: str
     kind: Kind
+    words: Mapping[str, Filter] = attrs.field(factory=dict, kw_only=True)
+    """The values that it knows and what they become; empty: any value. Another value finds nothing."""
+    doc: str = attrs.field(default="", kw_only=True)
+    """One sentence; empty: what the kind says."""
 
 
 def parse_date(value: str) -> tuple[float, bool]:
@@ -57,6 +66,17 @@ def call_sid(value: str) -> str:
     return value.rpartition("-")[2] if value.startswith("ID") else value
 
 
+def _on(field: str, value: str) -> tuple[Filter, ...]:
+    seconds, day = parse_date(value)
+    return Filter(field, "ge", seconds), Filter(field, "lt", seconds + (DAY if day else 1.0))
+
+
+def _filters(name: str, rule: Rule, value: str) -> tuple[Filter, ...]:
+    if rule.words:
+        return (rule.words.get(value.lower(), Filter(rule.field, "eq", value)),)
+    return _on(rule.field, value) if rule.kind == "on" else (_filter(name, rule, value),)
+
+
 def _filter(name: str, rule: Rule, value: str) -> Filter:
     match rule.kind:
         case "suffix":
@@ -75,17 +95,21 @@ def _filter(name: str, rule: Rule, value: str) -> Filter:
             return Filter(rule.field, "eq", int(value))
         case "from":
             return Filter(rule.field, "ge", parse_date(value)[0])
+        case "midnight":
+            return Filter(rule.field, "le", parse_date(value)[0])
         case "until":
             seconds, day = parse_date(value)
             return Filter(rule.field, "lt", seconds + DAY) if day else Filter(rule.field, "le", seconds)
-        case "eq":
+        case _:
             return Filter(rule.field, "eq", value)
 
 
 def parse_filters(query: Parameters, rules: Mapping[str, Rule]) -> tuple[Filter, ...]:
     """Filters that the query names; empty values do not filter."""
     found = ((name, rule, query.text(name)) for name, rule in rules.items())
-    return tuple(_filter(name, rule, value) for name, rule, value in found if value is not None)
+    return tuple(
+        item for name, rule, value in found if value is not None for item in _filters(name, rule, value)
+    )
 
 
 def parse_sort(query: Parameters, sortable: Mapping[str, str], default: tuple[str, bool]) -> tuple[str, bool]:

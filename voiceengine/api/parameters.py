@@ -158,7 +158,8 @@ class Parameters:
         value = (self.text(name) or default).lower()
         if value not in allowed:
             *others, last = allowed
-            raise bad(f"{name} must be {', '.join(others)} or {last}.")
+            words = f"{', '.join(others)} or {last}" if others else last
+            raise bad(f"{name} must be {words}.")
         return value
 
     def sid(self, name: str, prefix: str) -> str | None:

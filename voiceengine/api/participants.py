@@ -8,8 +8,9 @@ from typing import Final
 
 import attrs
 
-from voiceengine.api.call_rules import parse_callee
+from voiceengine.api.call_rules import CALLEE, parse_callee
 from voiceengine.api.conferences import COMPLETED, conference_row, control, running
+from voiceengine.api.declare import PAGE, Operation, Param
 from voiceengine.api.errors import bad, not_found
 from voiceengine.api.paging import Paged, call_sid, parse_page, slice_rows
 from voiceengine.api.parameters import Parameters
@@ -25,6 +26,29 @@ NOTHING_TO_DO: Final = (
     "one of them."
 )
 
+MUTE: Final = Param("Mute", "flag", doc="Mutes the participant or not.")
+MUTED: Final = Param("Muted", "flag", doc="Another name of Mute.")
+HOLD: Final = Param("Hold", "flag", doc="Puts the participant on hold or takes it off.")
+HOLD_URL: Final = Param(
+    "HoldUrl", "url", doc="Audio or document that it hears on hold; not given: the built-in music."
+)
+HOLD_METHOD: Final = Param("HoldMethod", "method", default="POST", doc="How it is requested.")
+ANNOUNCE_URL: Final = Param("AnnounceUrl", "url", doc="Audio or document that only this participant hears.")
+ANNOUNCE_METHOD: Final = Param("AnnounceMethod", "method", default="POST", doc="How it is requested.")
+END_ON_EXIT: Final = Param("EndConferenceOnExit", "flag", doc="Whether the room ends when it leaves.")
+CHANGE: Final = (MUTE, MUTED, HOLD, HOLD_URL, HOLD_METHOD, ANNOUNCE_URL, ANNOUNCE_METHOD, END_ON_EXIT)
+BEEP: Final = Param(
+    "Beep",
+    "choice",
+    default="true",
+    allowed=("true", "false", "onenter", "onexit"),
+    doc="Tells the others by a tone; a room beeps at both ends or at none.",
+)
+START_ON_ENTER: Final = Param(
+    "StartConferenceOnEnter", "flag", default=True, doc="Whether it is a moderator."
+)
+DIAL: Final = (*CALLEE, MUTE, MUTED, BEEP, START_ON_ENTER, END_ON_EXIT)
+
 _SID = re.compile(r"CA[0-9a-zA-Z]{32}")
 
 
@@ -32,24 +56,51 @@ def _uri(row: Participant, render: Render) -> str:
     return render.uri(f"{render.account_path(row.account_sid)}/Calls/{row.call_sid}")
 
 
+def _twilio_uri(row: Participant, render: Render) -> str:
+    room = f"{render.account_path(row.account_sid)}/Conferences/{row.conference_sid}"
+    return render.uri(f"{room}/Participants/{row.call_sid}")
+
+
+@attrs.frozen(kw_only=True)
+class _Called(Participant):
+    """Somebody who was called and is not in the room yet."""
+
+
+def _status(row: Participant, _: Render) -> str:
+    return "queued" if isinstance(row, _Called) else "connected"
+
+
 PARTICIPANT: Representation[Participant] = Representation(
     item="Call",
     items="Calls",
     list_key="calls",
+    twilio_key="participants",
+    name="Participant",
+    doc="Somebody who is in the room now; the list is in the order they came, and empty for a conference "
+    "that is over. Whoever is called into the room is shown as it will be, and is in the list only once it "
+    "has answered.",
     fields=(
-        plain("sid", "call_sid"),
-        plain("conference_sid"),
-        date("date_created"),
-        date("date_updated"),
-        plain("account_sid"),
-        plain("muted"),
-        plain("hold"),
-        plain("start_conference_on_enter"),
+        plain("sid", "call_sid", twilio="", doc="Sid of the call."),
+        plain("conference_sid", doc="Sid of the conference."),
+        date("date_created", doc="When the call was created."),
+        date("date_updated", doc="When it changed."),
+        plain("account_sid", doc="Whose call it is."),
+        plain("muted", type="boolean", doc="Whether it only listens."),
+        plain("hold", type="boolean", doc="Whether it is on hold."),
+        plain("start_conference_on_enter", type="boolean", doc="Whether it is a moderator."),
         # Named so by the reference although it tells about the exit; the next but one has the right name.
-        plain("end_conference_on_enter", "end_conference_on_exit"),
-        Field("uri", _uri),
-        plain("end_conference_on_exit"),
-        plain("call_sid"),
+        plain(
+            "end_conference_on_enter",
+            "end_conference_on_exit",
+            type="boolean",
+            twilio="",
+            doc="The same as end_conference_on_exit, whatever its name says.",
+        ),
+        Field("uri", _uri, twilio_value=_twilio_uri, doc="Path of the call."),
+        plain("end_conference_on_exit", type="boolean", doc="Whether the room ends when it leaves."),
+        plain("call_sid", doc="Sid of the call."),
+        Field("status", _status, only="twilio", doc="connected, or queued for somebody who was called."),
+        Field("label", lambda _row, _render: None, only="twilio", doc="Always null."),
     ),
 )
 
@@ -60,9 +111,9 @@ def parse_change(body: Parameters) -> ChangeParticipant:
     Raises:
         ApiError: 400 without any instruction, or with one that cannot be carried out.
     """
-    mute, muted, hold = body.flag("Mute"), body.flag("Muted"), body.flag("Hold")
-    announce, ends = body.url("AnnounceUrl"), body.flag("EndConferenceOnExit")
-    hold_url = body.url("HoldUrl")
+    mute, muted, hold = body.read(MUTE), body.read(MUTED), body.read(HOLD)
+    announce, ends = body.read(ANNOUNCE_URL), body.read(END_ON_EXIT)
+    hold_url = body.read(HOLD_URL)
     if mute is not None and muted is not None and mute != muted:
         raise bad("Mute and Muted mean the same; give one of them.")
     if hold_url is not None and not hold:
@@ -73,9 +124,9 @@ def parse_change(body: Parameters) -> ChangeParticipant:
         muted=muted if mute is None else mute,
         hold=hold,
         hold_url=hold_url,
-        hold_method=body.method("HoldMethod"),
+        hold_method=body.read(HOLD_METHOD),
         announce_url=announce,
-        announce_method=body.method("AnnounceMethod"),
+        announce_method=body.read(ANNOUNCE_METHOD),
         end_conference_on_exit=ends,
     )
 
@@ -136,19 +187,17 @@ class _Entrance:
 
 
 def _parse_entrance(body: Parameters) -> _Entrance:
-    beep = body.choice("Beep", "true", ("true", "false", "onenter", "onexit"))
-    start = body.flag("StartConferenceOnEnter")
     return _Entrance(
-        muted=bool(body.flag("Muted")) or bool(body.flag("Mute")),
-        beep=beep != "false",  # a room beeps at both ends or at none
-        start_on_enter=start is None or start,
-        end_on_exit=bool(body.flag("EndConferenceOnExit")),
+        muted=bool(body.read(MUTED)) or bool(body.read(MUTE)),
+        beep=body.read(BEEP) != "false",  # a room beeps at both ends or at none
+        start_on_enter=body.read(START_ON_ENTER),
+        end_on_exit=bool(body.read(END_ON_EXIT)),
     )
 
 
 def _expected(row: CallRow, conference: ConferenceRow, entrance: _Entrance) -> Participant:
     """What the call will be once it is answered."""
-    return Participant(
+    return _Called(
         call_sid=row.sid,
         conference_sid=conference.sid,
         account_sid=row.account_sid,
@@ -182,10 +231,50 @@ def routes() -> Sequence[Route]:
     """Routes of this resource."""
     base, resource = "Accounts/{account}/Conferences/{sid}/Participants", "Conferences"
     return (
-        Route(path=base, resource=resource, handlers={"GET": _list, "POST": _dial}),
+        Route(
+            path=base,
+            resource=resource,
+            handlers={
+                "GET": Operation(
+                    run=_list,
+                    summary="List those who are in the room.",
+                    query=PAGE,
+                    returns=PARTICIPANT,
+                    shape="page",
+                    errors=(410, 503),
+                ),
+                "POST": Operation(
+                    run=_dial,
+                    summary="Call somebody and take the call into the room once it is answered.",
+                    body=DIAL,
+                    returns=PARTICIPANT,
+                    several=True,
+                    creates=True,
+                    errors=(409, 410, 503),
+                ),
+            },
+        ),
         Route(
             path=base + "/{call}",
             resource=resource,
-            handlers={"GET": _get, "POST": _change, "DELETE": _remove},
+            handlers={
+                "GET": Operation(
+                    run=_get, summary="Read a participant.", returns=PARTICIPANT, errors=(410, 503)
+                ),
+                "POST": Operation(
+                    run=_change,
+                    summary="Change a participant: mute, hold, announce something; nothing of these: 400.",
+                    body=CHANGE,
+                    returns=PARTICIPANT,
+                    errors=(409, 410, 503),
+                ),
+                "DELETE": Operation(
+                    run=_remove,
+                    summary="Take a participant out of the room; its document goes on.",
+                    shape="empty",
+                    status=204,
+                    errors=(409, 410, 503),
+                ),
+            },
         ),
     )

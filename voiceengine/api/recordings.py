@@ -1,8 +1,5 @@
 """Recordings: their records and their media."""
 
-# The classes of twisted.web carry no type hints.
-# mypy: disable-error-code="no-untyped-call"
-
 from __future__ import annotations
 
 import re
@@ -11,11 +8,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 from twisted.internet.threads import deferToThreadPool
-from twisted.web.server import NOT_DONE_YET, Request
-from twisted.web.static import File
+from twisted.web.server import Request
 
+from voiceengine.api.conditional import deliver_file
+from voiceengine.api.declare import Operation
 from voiceengine.api.errors import ApiError, not_found
-from voiceengine.api.lists import ListRules, list_reply
+from voiceengine.api.lists import ListRules, list_operation, list_reply
 from voiceengine.api.paging import MAX_SIZE, Rule
 from voiceengine.api.representation import Field, Many, One, Render, Representation, date, plain
 from voiceengine.api.routing import Context, Reply, Route
@@ -39,23 +37,48 @@ def duration(seconds: float) -> str:
     return f"{whole}.{rest.rstrip('0') or '0'}"
 
 
+def _duration(row: RecordingRow, _: Render) -> str | None:
+    return duration(row.duration) if row.status == COMPLETED else None
+
+
+def _whole(row: RecordingRow, _: Render) -> str | None:
+    return str(round(row.duration)) if row.status == COMPLETED else None
+
+
 RECORDING: Representation[RecordingRow] = Representation(
     item="Recording",
     items="Recordings",
     list_key="recordings",
+    doc="The record of a recording and its media (`.wav`), which is served without credentials unless "
+    "`http.recordings_need_auth` is set, with ranges and with conditions (ETag). Until it is completed it "
+    "has no duration, its media is answered with 404 and its removal with 409.",
     fields=(
-        plain("sid"),
-        date("date_created"),
-        date("date_updated"),
-        plain("account_sid"),
-        plain("call_sid"),
-        Field("duration", lambda row, _: duration(row.duration) if row.status == COMPLETED else None),
-        plain("api_version"),
-        Field("uri", lambda row, render: render.uri(_path(row, render))),
-        Field("file_uri", lambda row, render: f"{render.base_url}{_path(row, render)}.wav"),
-        plain("status"),
-        plain("channels"),
-        plain("conference_sid", xml_null="omit"),
+        plain("sid", doc="`RE` and 32 hex digits."),
+        date("date_created", doc="When it began."),
+        date("date_updated", doc="When its record changed."),
+        plain("account_sid", doc="Whose it is."),
+        plain("call_sid", doc="The call; of a conference the participant who started it."),
+        Field("duration", _duration, twilio_value=_whole, doc="Seconds, a decimal; once it is completed."),
+        plain("api_version", doc="Version of the API."),
+        Field("uri", lambda row, render: render.uri(_path(row, render)), doc="Path of the record."),
+        Field(
+            "file_uri",
+            lambda row, render: f"{render.base_url}{_path(row, render)}.wav",
+            twilio="media_url",
+            doc="URL of the media.",
+        ),
+        plain(
+            "status",
+            schema={"type": "string", "enum": ["in-progress", "paused", COMPLETED]},
+            doc="State.",
+        ),
+        plain("channels", type="integer", doc="1 or 2."),
+        plain("conference_sid", xml_null="omit", doc="The conference that was recorded."),
+        date("start_time", "date_created", only="twilio", doc="When it began."),
+        Field("price", lambda _row, _render: None, only="twilio", doc="Always null."),
+        Field("price_unit", lambda _row, _render: "USD", only="twilio", doc="USD."),
+        Field("source", lambda _row, _render: None, only="twilio", doc="Always null."),
+        Field("error_code", lambda _row, _render: None, only="twilio", type="integer", doc="Always null."),
     ),
 )
 
@@ -67,13 +90,21 @@ RULES = ListRules(
         "ConferenceSid": Rule("conference_sid", "eq"),
     },
     sortable={"DateCreated": "date_created", "Duration": "duration", "CallSid": "call_sid"},
+    twilio_dates={"DateCreated": "date_created"},
 )
 
 
 async def all_recordings(
     context: Context, field: Literal["call_sid", "conference_sid"], sid: str, account_sid: str
 ) -> Reply:
-    """Answer every recording of a call or of a conference, newest first, as a bare list.
+    """Answer every recording of a call or of a conference as a bare list."""
+    return Reply(Many(RECORDING, await recordings_of(context, field, sid, account_sid)))
+
+
+async def recordings_of(
+    context: Context, field: Literal["call_sid", "conference_sid"], sid: str, account_sid: str
+) -> list[RecordingRow]:
+    """Every recording of a call or of a conference, newest first.
 
     Only those of its account: a call may take part in the conference of another one.
     """
@@ -89,7 +120,7 @@ async def all_recordings(
         )
         rows.extend(page.items)
         if len(page.items) < MAX_SIZE:
-            return Reply(Many(RECORDING, rows))
+            return rows
 
 
 async def _list(context: Context) -> Reply:
@@ -111,12 +142,21 @@ def _file(context: Context, row: RecordingRow) -> Path:
 async def _get(context: Context) -> Reply:
     row = await _row(context)
     context.own(row.account_sid)
-    return Reply(One(RECORDING, row))
+    return Reply(One(RECORDING, row), modified=row.date_updated)
 
 
 async def _delete(context: Context) -> Reply:
     row = await _row(context)
     context.own(row.account_sid)
+    return await remove_recording(context, row)
+
+
+async def remove_recording(context: Context, row: RecordingRow) -> Reply:
+    """Remove a recording and its file.
+
+    Raises:
+        ApiError: 409, it goes on.
+    """
     if row.status != COMPLETED:
         raise ApiError(409, "The recording still goes on; stop it before you remove it.")
     await context.deps.store.recordings.delete(row.sid)
@@ -131,16 +171,11 @@ async def _media(context: Context) -> Reply:
     path = _file(context, row)
     if row.account_sid != context.account.sid or row.status != COMPLETED or not path.is_file():
         raise not_found("recording")
+    found = path.stat()
+    etag = f'"{row.sid}-{found.st_size:x}-{found.st_mtime_ns:x}"'
 
     def deliver(request: Request) -> None:
-        file = File(str(path))
-        file.type, file.encoding = "audio/x-wav", None
-        body = file.render_GET(request)
-        if body is NOT_DONE_YET:
-            return
-        if isinstance(body, bytes):
-            request.write(body)
-        request.finish()
+        deliver_file(request, path, "audio/x-wav", etag, found.st_mtime)
 
     return Reply(deliver=deliver)
 
@@ -157,8 +192,49 @@ def routes() -> Sequence[Route]:
     """Routes of this resource."""
     base, resource = "Accounts/{account}/Recordings", "Recordings"
     return (
-        Route(path=base, resource=resource, handlers={"GET": _list}),
-        Route(path=base + "/{sid:.wav}", resource=resource, handlers={"GET": _media}, public=_is_open),
-        Route(path=base + "/{sid:.mp4}", resource=resource, handlers={"GET": _no_video}, public=_is_open),
-        Route(path=base + "/{sid}", resource=resource, handlers={"GET": _get, "DELETE": _delete}),
+        Route(
+            path=base,
+            resource=resource,
+            handlers={"GET": list_operation(_list, RECORDING, RULES, "List the recordings.")},
+        ),
+        Route(
+            path=base + "/{sid:.wav}",
+            resource=resource,
+            handlers={
+                "GET": Operation(
+                    run=_media,
+                    summary="Read the media.",
+                    shape="other",
+                    media="audio/x-wav",
+                    errors=(206, 304, 416),
+                )
+            },
+            public=_is_open,
+        ),
+        Route(
+            path=base + "/{sid:.mp4}",
+            resource=resource,
+            handlers={
+                "GET": Operation(
+                    run=_no_video, summary="Always 404: nothing is recorded with video.", shape="empty"
+                )
+            },
+            public=_is_open,
+            hidden=True,
+        ),
+        Route(
+            path=base + "/{sid}",
+            resource=resource,
+            handlers={
+                "GET": Operation(
+                    run=_get, summary="Read the record of a recording.", returns=RECORDING, errors=(304,)
+                ),
+                "DELETE": Operation(
+                    run=_delete,
+                    summary="Remove the record and the file of a recording that is complete.",
+                    shape="empty",
+                    errors=(409,),
+                ),
+            },
+        ),
     )

@@ -33,6 +33,12 @@ class Render:
     """Base of absolute URLs, without trailing slash."""
     twilio: bool = False
     """Whether the reply has the shape of Twilio: real nulls, wrapped lists, its names."""
+    error_dictionary: str = ""
+    """Base of the pages that explain error codes, without trailing slash; empty: the engine's own."""
+
+    def error_page(self, code: int) -> str:
+        """URL of the page that explains an error code."""
+        return f"{self.error_dictionary or self.base_url + '/restcomm/errors'}/{code}.html"
 
     def account_path(self, account_sid: str) -> str:
         """Path of an account, without format suffix."""
@@ -115,9 +121,14 @@ def optional(json_key: str, attribute: str = "", **options: Any) -> Field[Any]:
     return plain(json_key, attribute, xml_null="omit", **options)
 
 
-def date(json_key: str, **options: Any) -> Field[Any]:
+def uris(*names: str) -> Mapping[str, Any]:
+    """JSON schema of `subresource_uris`."""
+    return {"type": "object", "properties": {name: {"type": "string"} for name in names}}
+
+
+def date(json_key: str, attribute: str = "", **options: Any) -> Field[Any]:
     """A date in RFC 2822 style."""
-    get = operator.attrgetter(json_key)
+    get = operator.attrgetter(attribute or json_key)
     return Field(json_key, lambda row, _: rfc2822(get(row)), **options)
 
 
@@ -154,6 +165,13 @@ class Representation(Generic[R]):
     """Key of the array in the shape of Twilio; empty: `list_key`."""
     doc: str = ""
     """What the resource is, for the reference."""
+    name: str = ""
+    """What it is called in the OpenAPI document and the reference; empty: `item`."""
+
+    @property
+    def title(self) -> str:
+        """Its name there."""
+        return self.name or self.item
 
     def key(self, render: Render) -> str:
         """Key of the array of a paged list."""

@@ -10,23 +10,33 @@ import attrs
 from twisted.web.server import Request
 
 from voiceengine.api.auth import Action, Authenticator, credentials, is_administrator, permitted, unauthorized
-from voiceengine.api.declare import Operation
+from voiceengine.api.cors import Cors
+from voiceengine.api.declare import PAGE, Operation
 from voiceengine.api.deps import ApiDeps
-from voiceengine.api.errors import ApiError, forbidden, not_found
-from voiceengine.api.paging import Paged, parse_page, slice_rows
+from voiceengine.api.errors import CLOSED, ApiError, bad, forbidden, not_found
+from voiceengine.api.paging import Paged, carried, parse_page, slice_rows
 from voiceengine.api.parameters import Parameters, parse_body, parse_form
-from voiceengine.api.representation import Content, Format, Many, Render
+from voiceengine.api.representation import Content, Format, Many, One, Render
 from voiceengine.config import Settings
 from voiceengine.store.rows import Account
 
 TWILIO_MOUNT: Final = "/2010-04-01"
 """Where the same resources are served in the shape of Twilio."""
 TWILIO_NAMES: Final = frozenset(
-    {"Page", "PageSize", "PageToken", "StartTime<", "StartTime>", "EndTime<", "EndTime>"}
+    {"Page", "PageSize", "PageToken"}
+    | {
+        name + sign
+        for name in ("StartTime", "EndTime", "DateCreated", "DateUpdated", "DateSent")
+        for sign in ("", "<", ">")
+    }
 )
 """List parameters that Twilio's clients send beside the declared ones."""
 
 NOT_ACTIVE = "Provided Account is not active"
+NOBODY: Final = Account(
+    sid="", organization_sid="", friendly_name="", email_address="", role="", status="closed", auth_token=""
+)
+"""Acts on paths that need no credentials and name no account."""
 
 _SID = re.compile(r"[a-zA-Z0-9]{34}")
 _SUFFIX = re.compile(r"(.+)\.(json|xml)", re.DOTALL)
@@ -42,6 +52,8 @@ class Reply:
     """Writes the reply itself (media)."""
     only: Format | None = None
     """The format of a resource that knows no other; None: what the request asks for."""
+    modified: float | None = None
+    """When the resource changed, wall time; given: the reply has an ETag and may be answered with 304."""
 
 
 @attrs.frozen(kw_only=True)
@@ -123,7 +135,8 @@ class Route:
     path: str
     resource: str
     """Name in the permissions."""
-    handlers: Mapping[str, Handler | Operation]
+    handlers: Mapping[str, Operation]
+    """Method -> what it takes, gives and does."""
     public: Callable[[Settings], bool] = attrs.field(default=lambda _: False)
     """Whether these settings let it be served without credentials."""
     permissions: Mapping[str, str] = attrs.field(factory=dict)
@@ -158,11 +171,18 @@ class Route:
             return "Read"
         if method == "DELETE":
             return "Delete"
-        return "Modify" if "{sid}" in self.path else "Create"
+        return "Modify" if "{sid}" in self.path or self.path.endswith("}") else "Create"
 
 
-def in_twilio_shape(context: Context, action: Action, reply: Reply) -> Reply:
-    """Give a reply the status and the list envelope that Twilio's clients expect."""
+def in_twilio_shape(context: Context, action: Action, reply: Reply, filters: Sequence[str] = ()) -> Reply:
+    """Give a reply the status and the list envelope that Twilio's clients expect.
+
+    Args:
+        context: the request.
+        action: what it meant.
+        reply: as the handler gave it.
+        filters: query parameters that page URIs repeat.
+    """
     content, status = reply.content, reply.status
     if isinstance(content, Many) and action == "Read":
         page, page_size = parse_page(context.query)
@@ -174,8 +194,12 @@ def in_twilio_shape(context: Context, action: Action, reply: Reply) -> Reply:
             page_size=page_size,
             total=len(content.rows),
             path=_SUFFIX.sub(r"\1", path),
+            carried=carried(context.query, filters),
         )
         content = paged.check()
+    elif isinstance(content, Many) and content.rows:
+        # Several devices were called: Twilio's clients read one resource.
+        content = One(content.representation, content.rows[0])
     if status == 200 and action == "Create":
         status = 201
     elif status == 200 and action == "Delete":
@@ -204,11 +228,19 @@ class Router:
         self._deps = deps
         self._routes = tuple(routes)
         self._authenticator = Authenticator(deps.store, deps.reactor)
+        self.cors = Cors(deps.settings.http.cors_origins)
+        self.documents: dict[tuple[str, str], bytes] = {}
+        """OpenAPI documents made so far: (base of URLs, prefix) -> JSON."""
 
     @property
     def routes(self) -> tuple[Route, ...]:
         """All routes."""
         return self._routes
+
+    @property
+    def settings(self) -> Settings:
+        """Of the engine."""
+        return self._deps.settings
 
     def render(self, found: Format, *, twilio: bool = False) -> Render:
         """How replies of this format are rendered."""
@@ -217,6 +249,7 @@ class Router:
             prefix=TWILIO_MOUNT if twilio else self._deps.settings.http.uri_prefix.rstrip("/"),
             base_url=self._deps.public_base(),
             twilio=twilio,
+            error_dictionary=self._deps.settings.http.error_dictionary.rstrip("/"),
         )
 
     async def handle(self, request: Request, segments: Sequence[str], *, twilio: bool = False) -> Reply:
@@ -234,7 +267,7 @@ class Router:
         method = request.method.decode("latin-1")
         public = route.public(self._deps.settings)
         if public:
-            account = acting = self._account(variables["account"])
+            account = acting = self._account(variables["account"]) if "account" in variables else NOBODY
         else:
             acting = await self._acting(request, route)
             account = self._tenant(acting, variables.get("account"))
@@ -246,26 +279,28 @@ class Router:
             )
         if not public:
             self._permit(acting, account, route, method)
+        if account.status == "closed" and method in ("POST", "PUT") and route.resource != "Accounts":
+            raise bad(CLOSED)
         query = Parameters(parse_form(request.uri.partition(b"?")[2]))
         body = self._body(request) if method in ("POST", "PUT") else Parameters({})
-        run: Handler
-        if isinstance(handler, Operation):
-            declared = handler.reads() | (TWILIO_NAMES if twilio else frozenset())
-            query, body, run = query.restricted(declared), body.restricted(declared), handler.run
-        else:
-            run = handler
+        declared = handler.reads() | (TWILIO_NAMES if twilio else frozenset())
         context = Context(
             deps=self._deps,
             request=request,
             acting=acting,
             account=account,
             variables=variables,
-            query=query,
-            body=body,
+            query=query.restricted(declared),
+            body=body.restricted(declared),
             twilio=twilio,
         )
-        reply = await run(context)
-        return in_twilio_shape(context, route.action(method), reply) if twilio else reply
+        reply: Reply = await handler.run(context)
+        action: Action = "Create" if handler.creates else route.action(method)
+        if not twilio:
+            return reply
+        pages = {param.name for param in PAGE}
+        filters = [param.name for param in handler.query if param.name not in pages]
+        return in_twilio_shape(context, action, reply, filters)
 
     def _find(self, segments: Sequence[str]) -> tuple[Route, dict[str, str]]:
         for route in self._routes:

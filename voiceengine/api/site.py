@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import attrs
@@ -17,8 +17,13 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from voiceengine.api.announcements import CACHE, cached_file
+from voiceengine.api.conditional import is_unchanged, tag_of
+from voiceengine.api.cors import allow_origin
 from voiceengine.api.deps import ApiDeps
+from voiceengine.api.dictionary import PAGES, error_page
 from voiceengine.api.errors import ApiError
+from voiceengine.api.openapi import DOCUMENT, document_reply
 from voiceengine.api.representation import Problem, Render, encode
 from voiceengine.api.routing import TWILIO_MOUNT, Reply, Route, Router, negotiate
 from voiceengine.errors import CallControlError
@@ -92,8 +97,10 @@ class ApiRequest(Request):
         error = ApiError(413, f"The body is larger than {site.max_body_bytes} bytes.")
         _, found = negotiate(segments, self.getHeader("Accept") or "")
         body, content_type = encode(problem(error)[0], site.router.render(found))
+        shared = site.router.cors.headers(self.getHeader("Origin"))
+        more = "".join(f"{name}: {value}\r\n" for name, value in shared)
         head = (
-            "HTTP/1.1 413 Request Entity Too Large\r\nConnection: close\r\n"
+            f"HTTP/1.1 413 Request Entity Too Large\r\nConnection: close\r\n{more}"
             f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         channel: Any = self.channel
@@ -139,6 +146,8 @@ class _Leaf(Resource):
 
     def render(self, request: Request) -> int:
         """Start the coroutine."""
+        if allow_origin(request, self._router.cors):
+            return NOT_DONE_YET
         parts = request.path.split(b"/") if not request.postpath else request.postpath
         accept = request.getHeader("Accept") or ""
         segments, found = negotiate(_segments(parts), "json" if self.twilio and not accept else accept)
@@ -164,10 +173,17 @@ class _Leaf(Resource):
         if gone:
             return
         if reply.deliver is not None:
-            reply.deliver(request)
+            try:
+                reply.deliver(request)
+            except Exception:
+                # Part of the reply may be on its way: only the end of the connection tells that it is broken.
+                self.logger.failure("delivery_failed path={path}", path=request.path.decode("latin-1"))
+                channel: Any = request.channel
+                if channel is not None and channel.transport is not None:
+                    channel.transport.abortConnection()
             return
         request.setResponseCode(reply.status)
-        request.setHeader("Cache-Control", "no-store")
+        request.setHeader("Cache-Control", "no-store" if reply.modified is None else "private, no-cache")
         for name, value in headers.items():
             request.setHeader(name, value)
         if reply.content is None:
@@ -179,18 +195,57 @@ class _Leaf(Resource):
         else:
             shown = render if reply.only is None else attrs.evolve(render, format=reply.only)
             encoded, content_type = encode(reply.content, shown)
+            if reply.modified is not None and is_unchanged(request, tag_of(encoded), reply.modified):
+                request.setResponseCode(304)
+                request.finish()
+                return
             request.setHeader("Content-Type", content_type)
             request.setHeader("Content-Length", str(len(encoded)))
             request.write(encoded)
         request.finish()
 
 
+class _Document(_Leaf):
+    """GET /openapi.json."""
+
+    async def answer(self, request: Request, segments: Sequence[str]) -> Reply:
+        """Describe the API below its own prefix."""
+        _only_get(request)
+        return document_reply(self._router, self._router.render("json").prefix)
+
+
 class _Api(_Leaf):
     """The REST API below one of its prefixes."""
 
+    def __init__(self, router: Router, prefix: str, *, twilio: bool = False) -> None:
+        super().__init__(router, twilio=twilio)
+        self._prefix = prefix
+
     async def answer(self, request: Request, segments: Sequence[str]) -> Reply:
         """Route the request."""
+        if list(segments) == [DOCUMENT] and request.path.endswith(b".json"):
+            _only_get(request)
+            return document_reply(self._router, self._prefix)
         return await self._router.handle(request, segments, twilio=self.twilio)
+
+
+Open = Callable[[ApiDeps, Sequence[str]], Awaitable[Reply]]
+"""Answers a GET of a path below its mount; needs no credentials."""
+
+
+class _Open(_Leaf):
+    """Pages and files that anybody may read."""
+
+    def __init__(self, router: Router, deps: ApiDeps, serve: Open) -> None:
+        super().__init__(router)
+        self._deps = deps
+        self._serve = serve
+
+    async def answer(self, request: Request, segments: Sequence[str]) -> Reply:
+        """Find the page or file."""
+        _only_get(request)
+        below = [part.decode("utf-8", "replace") for part in request.postpath or () if part]
+        return await self._serve(self._deps, below)
 
 
 class _Node(Resource):
@@ -279,8 +334,11 @@ def make_site(deps: ApiDeps, routes: Sequence[Route]) -> ApiSite:
     router = Router(deps, routes)
     root = _Node(router)
     for mount in {*MOUNTS, deps.settings.http.uri_prefix.rstrip("/")}:
-        _mount(root, mount, _Api(router))
-    _mount(root, TWILIO_MOUNT, _Api(router, twilio=True))
+        _mount(root, mount, _Api(router, mount))
+    _mount(root, TWILIO_MOUNT, _Api(router, TWILIO_MOUNT, twilio=True))
+    root.putChild(b"openapi.json", _Document(router))
+    _mount(root, PAGES, _Open(router, deps, error_page))
+    _mount(root, CACHE, _Open(router, deps, cached_file))
     root.putChild(b"healthz", _Health(router, deps))
     root.putChild(b"metrics", _Metrics(router, deps))
     for name, resource in deps.extra.items():

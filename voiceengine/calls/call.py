@@ -162,6 +162,10 @@ class Call:
         """Whether it dialed somebody."""
         self.is_client = False
         """Whether its party is a client of this engine, who proved it."""
+        self.kind = "SIP"
+        """Who its party is: CLIENT, SIP or PSTN."""
+        self.request_uri = ""
+        """Request-URI of its INVITE."""
         self.implicit = False
         """Whether its document is nobody's: it dials what the caller dialed."""
         self.flow = CallFlow(
@@ -229,7 +233,8 @@ class Call:
     def ports(self) -> Ports:
         """What documents act on."""
         if self._ports is None:
-            context = self._context
+            context, messaging = self._context, self._context.messaging
+            account, notify = self.row.account_sid, self.records.notify
             self._ports = Ports(
                 leg=self.leg,
                 fetcher=CallFetcher(context.web, self.leg),
@@ -239,6 +244,8 @@ class Call:
                 records=self.records,
                 dialer=self._services.dialer(self),
                 conferences=self._services.conferences(self),
+                messages=messaging.messages(self.info) if messaging else None,
+                mail=messaging.mail(account, notify) if messaging else None,
             )
         return self._ports
 

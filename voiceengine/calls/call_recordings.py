@@ -15,7 +15,7 @@ from media.stereo import merge_stereo
 from rcml.ports import RecordSpec, StoredRecording
 from voiceengine.calls.requests import StartRecording
 from voiceengine.errors import CallControlError
-from voiceengine.store.rows import RecordingRow, new_sid
+from voiceengine.store.rows import RecordingRow, TranscriptionRow, new_sid
 
 if TYPE_CHECKING:
     from voiceengine.calls.call import Call
@@ -112,7 +112,19 @@ class CallRecordings:
         """A document asks for a transcription, which needs an engine that this version does not have."""
         row = self._stored.get(sid)
         if row is not None:
-            self._context.store.recordings.save(attrs.evolve(row, transcription="not-configured"))
+            store = self._context.store
+            store.recordings.save(attrs.evolve(row, transcription="not-configured"))
+            store.transcriptions.save(
+                TranscriptionRow(
+                    sid=new_sid("TR"),
+                    account_sid=row.account_sid,
+                    recording_sid=row.sid,
+                    status="failed",
+                    duration=row.duration,
+                    date_created=row.date_updated,
+                    date_updated=row.date_updated,
+                )
+            )
 
     # -------------------------------------------------------------- of programs
 

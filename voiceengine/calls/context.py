@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin
 
 import attrs
@@ -15,7 +15,7 @@ from media.prompts import AudioCache
 from media.speech.service import SpeechService
 from media.tones import Assets
 from rcml.interpreter import InterpreterSettings
-from rcml.ports import Level, Notice
+from rcml.ports import CallInfo, Level, Mail, Messages, Notice
 from voiceengine.calls.fetcher import WebClient
 from voiceengine.calls.placement import Placement
 from voiceengine.config import Settings
@@ -29,6 +29,18 @@ if TYPE_CHECKING:
 
 MEDIA_FAILURE = 12400
 """Notification code: an internal failure while a call was being executed."""
+
+
+class Messaging(Protocol):
+    """What documents of calls send with."""
+
+    def messages(self, call: CallInfo) -> Messages:
+        """Make the port that sends the text messages of a call."""
+        ...
+
+    def mail(self, account_sid: str, notify: Callable[[Notice], None]) -> Mail:
+        """Make the port that sends mail for an account; failures go to `notify`."""
+        ...
 
 
 @attrs.define(kw_only=True)
@@ -59,6 +71,8 @@ class CallContext:
     placement: Placement = attrs.field(factory=Placement)
     base_url: str = ""
     """Relative URLs of numbers and applications lead here."""
+    messaging: Messaging | None = None
+    """None: documents send neither text messages nor mail."""
 
     def absolute_url(self, url: str) -> str:
         """Make the URL of a number or an application absolute."""

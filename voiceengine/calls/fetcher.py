@@ -32,6 +32,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
+from rcml.nouns import MAX_HEADERS
 from rcml.ports import FetchedDocument, FetchError, FetchFailure, FetchRequest
 from voiceengine import __version__
 from voiceengine.calls.leg import CallLeg
@@ -44,6 +45,8 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PERSISTENT_PER_HOST = 64
 EXCERPT = 2000
 DRAIN_BYTES = 10_000_000
+X_HEADERS = 32
+"""`X-...` headers of a reply that are kept at most."""
 IDLE_CONNECTION_SECONDS = 1
 """Shorter than the keep-alive time of common servers: a request is not sent into a closing connection."""
 
@@ -221,7 +224,12 @@ class WebClient:
     def _finish(self, response: Any, body: bytes, url: str) -> FetchedDocument:
         content_type = response.headers.getRawHeaders("Content-Type")
         if response.code == 200:
-            return FetchedDocument(url=url, content_type=content_type[0] if content_type else None, body=body)
+            return FetchedDocument(
+                url=url,
+                content_type=content_type[0] if content_type else None,
+                body=body,
+                headers=x_headers(response.headers),
+            )
         raise FetchError(
             FetchFailure.NOT_FOUND if response.code == 404 else FetchFailure.BAD_STATUS,
             f"The application answered {response.code}",
@@ -376,6 +384,23 @@ def _sentence(problem: BaseException) -> str:
     if reasons:
         problem = reasons[0].value
     return str(problem) or type(problem).__name__
+
+
+def x_headers(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """The `X-...` headers that a message may take over: not the engine's own, as many as there is room."""
+    found: list[tuple[str, str]] = []
+    room = MAX_HEADERS
+    for raw, values in headers.getAllRawHeaders():
+        name = raw.decode("latin-1")
+        if not name.lower().startswith("x-") or name.lower().startswith("x-restcomm-"):
+            continue
+        for value in values:
+            text = value.decode("utf-8", "replace").strip()
+            length = len(name) + len(text)
+            if text.isprintable() and length <= room and len(found) < X_HEADERS:
+                room -= length
+                found.append((name, text))
+    return tuple(found)
 
 
 def _header_text(response: Any) -> str:

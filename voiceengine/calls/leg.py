@@ -69,6 +69,8 @@ class CallLeg:
         self._is_incoming = False
         self.held = False
         self.outbound = False
+        self.last_response = 0
+        """SIP status code that was sent or received last for the INVITE; 0: none yet."""
         self._codec = ""
 
     def attach(self, media: MediaLeg) -> None:
@@ -396,12 +398,14 @@ class CallLeg:
     def leg_incoming(self) -> None:
         """The worker has the INVITE and rings."""
         self._is_incoming = True
+        self.last_response = 180
         if self._ending is not None and self._media is not None:
             self._media.hangup(*self._ending)  # it may have overtaken the INVITE
         self._announce()
 
     def leg_progress(self, code: int, phrase: str, headers: list[list[str]]) -> None:
         """An outbound leg rings, or a leg is confirmed."""
+        self.last_response = code
         if code < 200:
             self._owner.leg_rings()
         else:
@@ -416,6 +420,7 @@ class CallLeg:
 
     def _answer_now(self) -> None:
         self._answered = True
+        self.last_response = 200
         if not self._left_farewell and (farewell := self._owner.farewell()) is not None:
             self._command().farewell(farewell)
         self._owner.leg_answered(self._codec)

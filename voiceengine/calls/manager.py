@@ -27,6 +27,7 @@ from voiceengine.calls.overload import TICK_SECONDS, Overload
 from voiceengine.calls.records import store_notice
 from voiceengine.calls.requests import CreateCall, ModifyCall, Operation, StartRecording
 from voiceengine.calls.routing import Caller, ImplicitDial, Notice, Refuse, Router
+from voiceengine.calls.supervision import Supervision
 from voiceengine.calls.transfer import Transfers
 from voiceengine.errors import CallControlError
 from voiceengine.sip.invite import InboundInvite
@@ -80,6 +81,9 @@ class CallManager:
         self._originator = Originator(context, self._outbound)
         self._live = LiveControl(context, self.calls)
         self.conference_book = ConferenceBook(context, self._keep_telling)
+        self.supervision = Supervision(
+            self.calls, self, lambda: float(context.reactor.seconds()), context.instance_id
+        )
         context.edge.on_transfer = Transfers(context, self._by_key.get, lambda: self._router)
 
     def use_router(self, router: Router) -> None:
@@ -200,6 +204,8 @@ class CallManager:
         )
         call = self.new_call(row, info, callback)
         call.is_client = invite.identity.client_sid is not None
+        call.kind = "CLIENT" if call.is_client else "PSTN" if invite.identity.trunk else "SIP"
+        call.request_uri = str(request.uri)
         return call
 
     def _start(self, invite: InboundInvite, call: Call, source: Source, *, keep: int) -> None:
@@ -254,6 +260,7 @@ class CallManager:
         """Enter a call."""
         call = Call(self._context, row, info, callback, self)
         self.calls[row.sid] = self._by_key[call.key] = call
+        self.supervision.began(call)
         return call
 
     def dialer(self, call: Call) -> Dialer:
@@ -272,6 +279,7 @@ class CallManager:
 
     def ended(self, call: Call) -> None:
         """A call is over."""
+        self.supervision.ended(call)
         self.calls.pop(call.sid, None)
         self._by_key.pop(call.key, None)
         self._keep_telling(call.callbacks)
@@ -316,6 +324,20 @@ class CallManager:
                 timer.cancel()
             if waiter in self._empty:
                 self._empty.remove(waiter)
+
+    # -------------------------------------------------------------- what is counted elsewhere
+
+    def registrations(self) -> int:
+        """Contacts that are registered."""
+        return self._context.location.count()
+
+    def media(self) -> Mapping[str, int]:
+        """Counts of the media pool."""
+        return self._context.pool.counts()
+
+    def conferences_live(self) -> int:
+        """Conferences that go on."""
+        return len(self.conference_book.live)
 
     # -------------------------------------------------------------- programs
 

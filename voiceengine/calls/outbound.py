@@ -56,6 +56,8 @@ class Target:
     """Whether the caller is told in P-Asserted-Identity as well."""
     client: bool = False
     """Whether it is a device of a client, which registered."""
+    kind: str = "SIP"
+    """Whom it reaches: CLIENT, SIP or PSTN."""
 
 
 @attrs.frozen(kw_only=True)
@@ -127,7 +129,7 @@ class Outbound:
                     reason=str(error),
                 )
                 continue
-            targets.append(Target(uri=binding.contact, flow=flow, shown=name, client=True))
+            targets.append(Target(uri=binding.contact, flow=flow, shown=name, client=True, kind="CLIENT"))
         if not targets:
             raise CallControlError(
                 f"The SIP Client {name} is not registered or does not exist", status=404, code=NOT_REACHED
@@ -173,6 +175,7 @@ class Outbound:
             from_host=target.host if proxy.from_host == "proxy" else "",
             from_user=proxy.username if proxy.from_user == "username" else "",
             asserted=proxy.asserted_identity,
+            kind="PSTN",
         )
 
     # -------------------------------------------------------------- legs
@@ -219,6 +222,7 @@ class Outbound:
         )
         call = self._manager.new_call(row, info, callback)
         call.is_client = target.client
+        call.kind, call.request_uri = target.kind, target.uri
         return call
 
     async def start(

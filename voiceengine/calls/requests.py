@@ -276,11 +276,16 @@ class LiveCall:
 class Supervisor(Protocol):
     """Counts what the engine does; everything starts at 0 with the engine."""
 
+    @property
+    def instance_id(self) -> str:
+        """Sid of the engine."""
+        ...
+
     def live_calls(self) -> list[LiveCall]:
         """Calls that are not over, oldest first."""
         ...
 
-    def counters(self) -> Mapping[str, int]:
+    def counters(self) -> Mapping[str, float]:
         """The counters of `Supervisor/metrics` by their names there (TotalCallsSinceUptime, ...)."""
         ...
 

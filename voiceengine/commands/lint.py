@@ -25,6 +25,7 @@ def add_parser(subparsers: Subparsers) -> None:
         " error, 2 when a file cannot be read, else 0.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="document to check; - reads standard input")
+    parser.add_argument("--sms", action="store_true", help="the documents are run for text messages")
     parser.set_defaults(run=run)
 
 
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{name}: cannot be read: {error.strerror}", file=sys.stderr)
             code = EXIT_UNREADABLE
             continue
-        for finding in lint(body):
+        for finding in lint(body, sms=args.sms):
             print(f"{name}:{finding}")
             if finding.severity is Severity.ERROR:
                 code = max(code, EXIT_ERRORS)

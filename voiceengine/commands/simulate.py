@@ -12,18 +12,19 @@ import tty
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from rcml.flow import InterpreterSettings
-from rcml.interpreter import OutcomeKind, Source
+from rcml.interpreter import Outcome, OutcomeKind, Source
+from rcml.message_simulator import MessageSimulator, message_info
 from rcml.parameters import encoded
-from rcml.ports import FetchedDocument, FetchError, FetchFailure, FetchRequest, LegEnded, Level
+from rcml.ports import FetchedDocument, FetchError, FetchFailure, FetchRequest, LegEnded, Level, Notice
 from rcml.simulated_calls import parse_callees
-from rcml.simulated_leg import HANGUP, SimulatedLeg, Tell
+from rcml.simulated_leg import HANGUP, Clock, Tell
 from rcml.simulator import Caller, ScriptedCaller, Simulation, Simulator, call_info, parse_digits
 from rcml.urls import HTTP, without_userinfo
 
@@ -47,9 +48,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "try",
         help="run an RCML document in the terminal",
-        description="Run a document with the engine's interpreter, without SIP and audio: prompts appear as"
-        " text, digits are typed (q hangs up), requests are shown. The exit code is 0 when the call ended"
-        " normally, 1 when there were errors.",
+        description="Run a document with the engine's interpreter, without SIP and audio: prompts and"
+        " messages appear as text, digits are typed (q hangs up), requests are shown. The exit code is 0 when"
+        " the call ended normally, 1 when there were errors.",
     )
     parser.add_argument("document", metavar="FILE-or-URL", help="file, or http(s) URL of the application")
     parser.add_argument(
@@ -87,6 +88,9 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="SCRIPT",
         help="what those do who are dialed: ADDRESS=busy, no-answer, unreachable, or SECONDS[/SECONDS], ...",
     )
+    parser.add_argument(
+        "--sms", metavar="TEXT", help="run it for a text message with this text, instead of for a call"
+    )
     parser.add_argument("--all", action="store_true", help="show all parameters of requests")
     parser.set_defaults(run=run)
 
@@ -101,26 +105,50 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         print(f"voiceengine try: {error}", file=sys.stderr)
         return 1
+    source = Source(url=url, method=args.method, fallback_url=args.fallback and _address(args.fallback))
+    settings = InterpreterSettings(schemes=(*HTTP, "file") if url.startswith("file:") else HTTP)
+    if args.sms is not None:
+        return _message(args, source, settings, headers)
     fast = args.fast or not sys.stdin.isatty()
     shown = _Printer()
     simulator = Simulator(
         {},
         caller=ScriptedCaller(script),
         call=call_info(args.caller, args.called, sip_headers=headers),
-        settings=InterpreterSettings(schemes=(*HTTP, "file") if url.startswith("file:") else HTTP),
+        settings=settings,
         speech_seconds=args.speech,
         missing=_missing,
         tell=shown.line,
         callees=callees,
         fetcher=lambda leg: WebFetcher(leg, shown.line, show_all=args.all),
     )
-    source = Source(url=url, method=args.method, fallback_url=args.fallback and _address(args.fallback))
     try:
         simulation = _run(simulator, source, None if fast else script)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 1
     return _result(simulation)
+
+
+def _message(
+    args: argparse.Namespace, source: Source, settings: InterpreterSettings, headers: dict[str, str]
+) -> int:
+    """Run the document for a text message."""
+    shown = _Printer()
+    simulator = MessageSimulator(
+        {},
+        message=message_info(args.sms, args.caller, args.called, sip_headers=headers),
+        settings=settings,
+        tell=shown.line,
+        fetcher=lambda clock: WebFetcher(clock, shown.line, show_all=args.all),
+    )
+    try:
+        done = simulator.run(source)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 1
+    print(_told(done.outcome))
+    return _code(done.outcome, done.notices)
 
 
 def _run(simulator: Simulator, source: Source, script: list[tuple[float, str]] | None) -> Simulation:
@@ -133,10 +161,16 @@ def _run(simulator: Simulator, source: Source, script: list[tuple[float, str]] |
 
 
 def _result(simulation: Simulation) -> int:
-    outcome = simulation.outcome
-    reason = f" ({outcome.reason})" if outcome.reason else ""
-    print(f"{outcome.kind.value}{reason}, status {simulation.status.value}, {simulation.seconds:.1f} s")
-    errors = any(notice.level is Level.ERROR for notice in simulation.notices)
+    print(f"{_told(simulation.outcome)}, status {simulation.status.value}, {simulation.seconds:.1f} s")
+    return _code(simulation.outcome, simulation.notices)
+
+
+def _told(outcome: Outcome) -> str:
+    return f"{outcome.kind.value} ({outcome.reason})" if outcome.reason else outcome.kind.value
+
+
+def _code(outcome: Outcome, notices: Sequence[Notice]) -> int:
+    errors = any(notice.level is Level.ERROR for notice in notices)
     return 1 if errors or outcome.kind is OutcomeKind.FAILED else 0
 
 
@@ -238,25 +272,25 @@ class WebFetcher:
     """Reads documents from files and, blocking, from the web; keeps cookies for one call.
 
     Args:
-        leg: the simulated leg; requests after its end need `after_end`.
+        clock: of the simulated call or message; requests after its end need `after_end`.
         tell: takes lines of the timeline.
         show_all: show all parameters, not only those that differ from call to call.
     """
 
-    def __init__(self, leg: SimulatedLeg, tell: Tell, *, show_all: bool = False) -> None:
-        self._leg = leg
+    def __init__(self, clock: Clock, tell: Tell, *, show_all: bool = False) -> None:
+        self._clock = clock
         self._tell = tell
         self._show_all = show_all
         self._opener = urllib.request.build_opener(_NoRedirect(), urllib.request.HTTPCookieProcessor())
 
     async def fetch(self, request: FetchRequest, *, after_end: bool = False) -> FetchedDocument:
         """Request a document; see `rcml.ports.Fetcher`."""
-        if self._leg.ended and not after_end:
+        if self._clock.ended and not after_end:
             raise LegEnded("the caller left")
         parameters = [p for p in request.parameters if self._show_all or p[0] not in _STANDARD]
         shown = " ".join(f"{name}={value}" for name, value in parameters)
         self._tell(
-            self._leg.now, f"requests: {request.method} {without_userinfo(request.url)} {shown}".rstrip()
+            self._clock.now, f"requests: {request.method} {without_userinfo(request.url)} {shown}".rstrip()
         )
         if request.url.startswith("file:"):
             return self._file(request.url)
@@ -288,7 +322,9 @@ class WebFetcher:
             raise FetchError(failure, message, url=url, status=status, headers=str(headers), body=text)
         if len(body) > MAX_BYTES:
             raise FetchError(FetchFailure.TOO_LARGE, f"more than {MAX_BYTES} bytes", url=url, status=200)
-        return FetchedDocument(url=url, content_type=headers.get("Content-Type"), body=body)
+        copied = tuple((name, value) for name, value in headers.items() if name.lower().startswith("x-"))
+        content_type = headers.get("Content-Type")
+        return FetchedDocument(url=url, content_type=content_type, body=body, headers=copied)
 
     def _exchange(self, url: str, request: FetchRequest) -> tuple[int, Any, bytes]:
         data = encoded(request.parameters)

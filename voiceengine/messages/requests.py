@@ -6,7 +6,8 @@ from typing import Final, Protocol
 
 import attrs
 
-from voiceengine.store.rows import MessageRow
+from voiceengine.errors import CallControlError
+from voiceengine.store.rows import API_VERSION, MessageRow
 
 ERRORS: Final = {
     30001: "Queue overflow",
@@ -46,6 +47,9 @@ class SendMessage:
     headers: tuple[tuple[str, str], ...] = ()
     """`X-` headers of the SIP MESSAGE."""
     call_sid: str | None = None
+    api_version: str = API_VERSION
+    hops: int = 0
+    """Applications of this platform that the chain of answers went through; ends loops."""
 
 
 @attrs.frozen(kw_only=True)
@@ -62,6 +66,10 @@ class SendEmail:
     content_type: str = "text/plain"
 
 
+class LimitReached(CallControlError):
+    """An account sends more than it may (SMS_LIMIT_EXCEEDED)."""
+
+
 class MessageControl(Protocol):
     """Sends text messages; raises `voiceengine.errors.CallControlError` when it cannot take one at all."""
 
@@ -72,13 +80,18 @@ class MessageControl(Protocol):
             Its record as it is now: `sending`; it is handed over in the background.
 
         Raises:
-            CallControlError: 400 for a message that cannot be sent to anybody, 403 with a limit that was
-                reached, 503 while the engine stops.
+            LimitReached: 403, the account sends too fast.
+            CallControlError: 400 for a message that cannot be sent to anybody, 403 for an account that is not
+                active, 503 while the engine stops.
         """
         ...
 
     async def forget(self, sid: str) -> None:
         """Hand a message over no more that was held or queued (its record is being removed)."""
+        ...
+
+    async def redact(self, row: MessageRow) -> MessageRow:
+        """Replace the text of a message by an empty one, wherever it is kept; returns the new record."""
         ...
 
 

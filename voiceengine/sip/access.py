@@ -6,6 +6,7 @@ import ipaddress
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import attrs
 from sipmessage import Request
@@ -23,10 +24,18 @@ log = Logger()
 
 
 class Location:
-    """Bindings of all clients, in memory; written behind to the store, so that a restart keeps them."""
+    """Bindings of all clients, in memory; written behind to the store, so that a restart keeps them.
 
-    def __init__(self, store: Store, wall: Callable[[], float]) -> None:
+    Args:
+        store: keeps the bindings.
+        wall: wall time, seconds.
+        clock: IReactorTime, for `watch`; None: watchers are told at once.
+    """
+
+    def __init__(self, store: Store, wall: Callable[[], float], clock: Any = None) -> None:
         self._store = store
+        self._clock = clock
+        self._watchers: list[Callable[[str, Client], None]] = []
         self._wall = wall
         self._bindings: dict[str, list[BindingRow]] = {}
         self._passwords: dict[str, str] = {}
@@ -68,6 +77,27 @@ class Location:
     def registered_with(self, aor: str, client: Client) -> None:
         """Remember the digest that a binding was made with."""
         self._passwords[aor] = client.ha1_md5
+
+    def watch(self, callback: Callable[[str, Client], None]) -> None:
+        """Tell (address of record, client) after each REGISTER that left the client with a binding.
+
+        It is told once the REGISTER was answered.
+        """
+        self._watchers.append(callback)
+
+    def announce(self, aor: str, client: Client) -> None:
+        """Tell the watchers that a client can be reached."""
+        for watcher in self._watchers:
+            if self._clock is None:
+                self._tell(watcher, aor, client)
+            else:
+                self._clock.callLater(0, self._tell, watcher, aor, client)
+
+    def _tell(self, watcher: Callable[[str, Client], None], aor: str, client: Client) -> None:
+        try:
+            watcher(aor, client)
+        except Exception:
+            log.failure("registration_watcher_failed client={client}", client=client.sid)
 
     def all_of(self, aor: str) -> list[BindingRow]:
         """All bindings, with those that have expired."""
@@ -115,6 +145,9 @@ class Access:
         location: bindings.
         wall: wall time, seconds.
         counters: failures are counted there.
+        own_hosts: domains and addresses of this engine.
+        organization_sid: only clients of this organization may register and call; None: of any. Logins are
+            unique in an organization only, and one realm serves one.
     """
 
     def __init__(
@@ -125,8 +158,10 @@ class Access:
         wall: Callable[[], float],
         counters: Counter[str],
         own_hosts: Sequence[str] = (),
+        organization_sid: str | None = None,
     ) -> None:
         self._settings = settings
+        self._organization_sid = organization_sid
         self._store = store
         self._location = location
         self._wall = wall
@@ -145,14 +180,19 @@ class Access:
                 max_contacts=settings.max_contacts,
             )
         )
+        self.gateway_at: Callable[[str], str | None] = lambda _: None
+        """The gateway that the engine is registered with at a numeric address; its calls need no digest."""
         self._trunks = [ipaddress.ip_network(text, strict=False) for text in settings.trunks]
 
     def aor(self, client: Client) -> str:
         """Address of record of a client."""
         return f"{client.login}@{self.realm}"
 
+    def _client(self, login: str) -> Client | None:
+        return self._store.clients.by_login(login, self._organization_sid)
+
     def _ha1(self, user: str, realm: str, algorithm: str) -> str | None:
-        client = self._store.clients.by_login(user)
+        client = self._client(user)
         if client is None or client.status != 1:
             return None
         account = self._store.accounts.get(client.account_sid)
@@ -161,24 +201,23 @@ class Access:
         return client.ha1_sha256 if algorithm == "SHA-256" else client.ha1_md5
 
     def trunk(self, host: str) -> str | None:
-        """The configured trunk that an address belongs to."""
-        if not self._trunks:
-            return None
-        address = ipaddress.ip_address(host)
-        for network in self._trunks:
-            if address.version == network.version and address in network:
-                return str(network)
-        return None
+        """The trunk at an address: a configured one, or a gateway that the engine is registered with."""
+        if self._trunks:
+            address = ipaddress.ip_address(host)
+            for network in self._trunks:
+                if address.version == network.version and address in network:
+                    return str(network)
+        return self.gateway_at(host)
 
     # -------------------------------------------------------------- calls
 
     def identify(self, request: Request, flow: Flow) -> CallerIdentity | list[tuple[str, str]]:
-        """The caller of an INVITE, or the headers of a 407."""
+        """The sender of an INVITE or MESSAGE, or the headers of a 407."""
         trunk = self.trunk(flow.host)
         if trunk is not None:
             return CallerIdentity(trunk=trunk)
         user = request.from_address.uri.user or ""
-        client = self._store.clients.by_login(user) if user else None
+        client = self._client(user) if user else None
         if client is None and self._settings.anonymous_calls:
             return CallerIdentity()
         credentials = request.headers.get("Proxy-Authorization")
@@ -192,7 +231,8 @@ class Access:
         if not verdict.ok or client is None or verdict.username != user:
             self._counters["wrong_credentials"] += 1
             log.info(
-                "invite_not_authenticated user={user} from={host} reason={reason}",
+                "invite_not_authenticated method={method} user={user} from={host} reason={reason}",
+                method=request.method,
                 user=user,
                 host=flow.host,
                 reason=verdict.reason or "another user",
@@ -226,7 +266,7 @@ class Access:
                 self._counters["wrong_credentials"] += 1
             return 401, self._challenge("WWW-Authenticate", stale=stale), False
         user = wanted.aor.partition("@")[0]
-        client = self._store.clients.by_login(user)
+        client = self._client(user)
         if client is None or verdict.username != user:
             self._counters["wrong_credentials"] += 1
             return 403, [], True
@@ -257,6 +297,8 @@ class Access:
         self._location.update(aor, decision.saved, decision.removed)
         self._location.registered_with(aor, client)
         self._location.instances.update(decision.instances)
+        if decision.bindings:
+            self._location.announce(aor, client)
         headers = [("Contact", value) for value in decision.contact_values()]
         return 200, [*headers, ("Date", _date(now))], True
 

@@ -21,6 +21,7 @@ from voiceengine.sip.transport import RECEIVE_BUFFER, Flow, Transports
 from voiceengine.sip.wire import new_branch, response_to
 
 if TYPE_CHECKING:
+    from voiceengine.sip.message import MessageHandler
     from voiceengine.sip.transfer import TransferHandler
 
 log = Logger()
@@ -106,6 +107,7 @@ class EdgeCore:
         self.transports: Transports
         self.relay = Relay()
         self.on_transfer: TransferHandler | None = None
+        self.on_message: MessageHandler | None = None
         self._internal: _Internal
         self._internal_port: Any = None
         self._sweeper: Any = None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sipmessage import URI, Request, Response
 from twisted.logger import Logger
 
-from voiceengine.config import Sip
+from voiceengine.config import Messages, Sip
 from voiceengine.sip.core import EdgeCore, OutboundRoute
 from voiceengine.sip.invite import InviteHandler
+from voiceengine.sip.message import Answer, MessageHandler
+from voiceengine.sip.own_requests import OwnRequest, OwnRequests
 from voiceengine.sip.phone_side import AccessControl, PhoneSide, Registrations
 from voiceengine.sip.transfer import TransferHandler
 from voiceengine.sip.transport import Flow, Transports
@@ -29,13 +32,16 @@ class Edge:
     Args:
         reactor: the reactor.
         settings: listeners and limits.
+        messages: what bodies of MESSAGE are taken; None: the defaults.
     """
 
-    def __init__(self, reactor: Any, settings: Sip) -> None:
+    def __init__(self, reactor: Any, settings: Sip, messages: Messages | None = None) -> None:
         self.core = EdgeCore(reactor, settings)
         self.counters = self.core.counters
         self._settings = settings
+        self._message_settings = messages or Messages()
         self._phones: PhoneSide
+        self._requests = OwnRequests(self.core)
         self._workers = WorkerSide(self.core)
         self.core.transports = Transports(
             reactor,
@@ -56,12 +62,15 @@ class Edge:
             twisted.internet.error.CannotListenError: an address cannot be used.
         """
         core = self.core
-        self._phones = PhoneSide(core, access, registrations, handler)
+        self._phones = PhoneSide(core, access, registrations, handler, self._message_settings)
         for uri in self._settings.listen:
             core.transports.listen(uri, self._settings.public_address)
 
     async def close(self) -> None:
-        """Close all sockets that are open."""
+        """Close all sockets that are open; requests of the engine's own end with 503."""
+        self._requests.close()
+        if hasattr(self, "_phones"):
+            self._phones.close()
         await self.core.close()
 
     # -------------------------------------------------------------- what arrives
@@ -143,6 +152,78 @@ class Edge:
             identity: value of P-Asserted-Identity for the phone (RFC 3325), '' for none.
         """
         self.core.routes[call_id] = OutboundRoute(key, media_leg, flow, identity)
+
+    # -------------------------------------------------------------- requests outside of calls
+
+    async def request(
+        self,
+        method: str,
+        uri: str,
+        flow: Flow,
+        *,
+        from_: str,
+        to: str = "",
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        content_type: str = "",
+        username: str = "",
+        password: str = "",
+        timeout: float = 32.0,
+        call_id: str = "",
+        cseq: int = 1,
+        contact: str = "",
+    ) -> Answer:
+        """Send a request outside of calls (not INVITE) and wait for its final response.
+
+        A challenge is answered once when there are credentials, and once more when it says `stale=true`; each
+        time with the next CSeq. Cancelling the Deferred of this coroutine ends the repetitions.
+
+        Args:
+            method: REGISTER, MESSAGE, OPTIONS ...
+            uri: Request-URI.
+            flow: the way; a request above 1300 bytes goes by TCP to the same address if that can be reached.
+            from_: URI or name-addr; a tag is added.
+            to: URI or name-addr; empty: the Request-URI.
+            headers: further headers, not those that have an argument here.
+            body: body.
+            content_type: of the body; empty: text/plain.
+            username: digest user; empty: challenges are final.
+            password: digest password, clear.
+            timeout: for all attempts together, seconds.
+            call_id: empty: a new one.
+            cseq: of the first attempt.
+            contact: value of Contact; empty: none.
+
+        Returns:
+            The final response; 408, 503 or 513 of our own when there was none (see `Answer`).
+
+        Raises:
+            own_requests.CannotSend: a header or the URI cannot be sent.
+        """
+        wanted = OwnRequest(
+            method=method,
+            uri=uri,
+            from_=from_,
+            to=to,
+            headers=tuple(headers),
+            body=body,
+            content_type=content_type,
+            call_id=call_id,
+            contact=contact,
+        )
+        return await self._requests.send(
+            wanted, flow, username=username, password=password, timeout=timeout, cseq=cseq
+        )
+
+    @property
+    def on_message(self) -> MessageHandler | None:
+        """Who takes MESSAGE of phones and trunks; without one they are answered 405."""
+        return self.core.on_message
+
+    @on_message.setter
+    def on_message(self, handler: MessageHandler) -> None:
+        self.core.on_message = handler
+        self.core.relay.takes_messages()
 
     # -------------------------------------------------------------- transfers
 

@@ -10,10 +10,12 @@ from typing import Protocol
 from sipmessage import Request, Response
 from twisted.logger import Logger
 
+from voiceengine.config import Messages as MessageSettings
 from voiceengine.sip import refer, relay, sdp
 from voiceengine.sip.core import UNDERSTOOD, EdgeCore, Pending
 from voiceengine.sip.dialog import Dialog, token_in
 from voiceengine.sip.invite import CallerIdentity, InboundInvite, InviteHandler
+from voiceengine.sip.message_in import Messages
 from voiceengine.sip.refer import ReferError
 from voiceengine.sip.transaction import InviteServer
 from voiceengine.sip.transfer import Transfers
@@ -22,7 +24,7 @@ from voiceengine.sip.wire import PHRASES, new_branch, response_to, stamp_via, ta
 
 log = Logger()
 
-_KNOWN = "INVITE ACK CANCEL BYE OPTIONS REGISTER INFO UPDATE PRACK NOTIFY REFER"
+_KNOWN = "INVITE ACK CANCEL BYE OPTIONS REGISTER INFO UPDATE PRACK NOTIFY REFER MESSAGE"
 KNOWN = frozenset(_KNOWN.split())
 _SIGNAL = re.compile(r"^[ \t]*Signal[ \t]*=[ \t]*([0-9*#A-Da-d])[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 RETRY_AFTER = ("Retry-After", "5")
@@ -54,13 +56,19 @@ class PhoneSide:
     """Dispatches what phones send."""
 
     def __init__(
-        self, core: EdgeCore, access: AccessControl, registrations: Registrations, handler: InviteHandler
+        self,
+        core: EdgeCore,
+        access: AccessControl,
+        registrations: Registrations,
+        handler: InviteHandler,
+        messages: MessageSettings,
     ) -> None:
         self._core = core
         self._access = access
         self._registrations = registrations
         self._handler = handler
         self._transfers = Transfers(core)
+        self._messages = Messages(core, messages, access.identify, lambda: handler.accepting, self._stateless)
         self._invites: dict[tuple[str, str], InboundInvite] = {}
         self._of_leg: dict[str, tuple[str, str]] = {}
         self._methods: dict[str, Callable[[Request, Flow, tuple[str, str]], None]] = {
@@ -68,7 +76,12 @@ class PhoneSide:
             "REGISTER": self._register,
             "OPTIONS": self._options,
             "REFER": self._refer,
+            "MESSAGE": self._message,
         }
+
+    def close(self) -> None:
+        """Answer nothing any more."""
+        self._messages.close()
 
     def invite_for(self, key: str) -> InboundInvite | None:
         """The INVITE of an inbound leg that lives."""
@@ -148,15 +161,19 @@ class PhoneSide:
         return False
 
     def _options(self, request: Request, flow: Flow, key: tuple[str, str]) -> None:
+        texts = f", {self._messages.accepts}" if self._core.on_message is not None else ""
         self._core.reply(
             request,
             flow,
             200 if self._handler.accepting else 503,
             "",
             ("Allow", self._core.relay.allow),
-            ("Accept", "application/sdp"),
+            ("Accept", f"application/sdp{texts}"),
             ("Supported", self._core.relay.supported),
         )
+
+    def _message(self, request: Request, flow: Flow, key: tuple[str, str]) -> None:
+        self._messages.message(request, flow, (*key, "MESSAGE"))
 
     def _refer(self, request: Request, flow: Flow, key: tuple[str, str]) -> None:
         self._transfers.refer(request, flow, (*key, "REFER"), None)
@@ -173,7 +190,7 @@ class PhoneSide:
     # -------------------------------------------------------------- new calls
 
     def _stateless(self, request: Request, flow: Flow, code: int, headers: list[tuple[str, str]]) -> None:
-        """Refuse without remembering anything: the To tag follows from the request."""
+        """Answer without remembering anything: the To tag follows from the request."""
         seed = request.headers["Call-ID"].encode() + request.via[0].parameters["branch"].encode()  # type: ignore[union-attr]
         tag = hashlib.blake2b(seed, key=self._core.secret, digest_size=6).hexdigest()
         flow.send(bytes(response_to(request, code, "", headers, to_tag=tag)))
@@ -268,6 +285,8 @@ class PhoneSide:
             self._info(request, flow, dialog)
         elif request.method == "NOTIFY":
             self._notify(request, flow, dialog)
+        elif request.method == "MESSAGE":
+            self._message(request, flow, key)
         elif request.method in ("BYE", "UPDATE", "PRACK"):
             self._pass(request, flow, dialog)
         else:

@@ -68,8 +68,16 @@ class Relay:
 
     def takes_transfers(self) -> None:
         """Phones may send REFER from now on (RFC 3515), also without a subscription (RFC 4488)."""
-        self.allow = f"{ALLOW}, REFER"
+        self._allows("REFER")
         self.supported = f"{SUPPORTED}, norefersub"
+
+    def takes_messages(self) -> None:
+        """Phones may send MESSAGE from now on (RFC 3428)."""
+        self._allows("MESSAGE")
+
+    def _allows(self, method: str) -> None:
+        if method not in self.allow.split(", "):
+            self.allow = f"{self.allow}, {method}"
 
     # -------------------------------------------------------------- towards the worker
 

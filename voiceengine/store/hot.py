@@ -1,13 +1,14 @@
-"""Rows that every call writes: written behind, read in the database thread."""
+"""Rows that every call writes: written behind, read in the threads of the database."""
 
 from __future__ import annotations
 
 import operator
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from voiceengine.store.query import ListQuery, Page, order, where
+from voiceengine.store.pages import read_page
+from voiceengine.store.query import ListQuery, Page
 from voiceengine.store.rows import (
     AnnouncementRow,
     BindingRow,
@@ -37,6 +38,9 @@ from voiceengine.store.thread import DatabaseThread
 
 R = TypeVar("R")
 
+AT_ONCE: Final = 1000
+"""Rows that are deleted before other writes get their turn."""
+
 _sid: Callable[[Any], str] = operator.attrgetter("sid")
 
 
@@ -50,7 +54,13 @@ class BehindRepository(Generic[R]):
 
     def _write_rows(self, connection: sqlite3.Connection, rows: list[R]) -> None:
         latest = {_sid(row): row for row in rows}
-        connection.executemany(self._table.upsert, map(self._table.parameters, latest.values()))
+        table = self._table
+        new = []
+        for row in latest.values():
+            values = table.parameters(row)
+            if not table.change or not connection.execute(table.change, table.in_change(values)).rowcount:
+                new.append(values)
+        connection.executemany(table.upsert, new)
 
     def save(self, row: R) -> None:
         """Insert or replace, soon; of several rows with one sid in a batch only the last is written."""
@@ -67,12 +77,19 @@ class BehindRepository(Generic[R]):
     async def delete_of_accounts(self, account_sids: Sequence[str]) -> tuple[str, ...]:
         """Remove all rows of these accounts; returns their sids. Files are the caller's."""
         marks = ", ".join("?" * len(account_sids))
+        name = self._table.name
+        statement = (
+            f'DELETE FROM "{name}" WHERE rowid IN '  # noqa: S608
+            f'(SELECT rowid FROM "{name}" WHERE account_sid IN ({marks}) LIMIT {AT_ONCE}) RETURNING sid'
+        )
 
-        def run(connection: sqlite3.Connection) -> tuple[str, ...]:
-            statement = f'DELETE FROM "{self._table.name}" WHERE account_sid IN ({marks}) RETURNING sid'  # noqa: S608
-            return tuple(sid for (sid,) in connection.execute(statement, tuple(account_sids)))
+        def run(connection: sqlite3.Connection) -> list[str]:
+            return [sid for (sid,) in connection.execute(statement, tuple(account_sids))]
 
-        return await self._thread.submit(run)
+        gone: list[str] = []
+        while part := await self._thread.submit(run):
+            gone.extend(part)
+        return tuple(gone)
 
     async def get(self, sid: str) -> R | None:
         """The row, or None; sees every row handed over before."""
@@ -81,7 +98,7 @@ class BehindRepository(Generic[R]):
             found = connection.execute(f"{self._table.select} WHERE sid = ?", (sid,)).fetchone()
             return None if found is None else self._table.load(found)
 
-        return await self._thread.submit(run)
+        return await self._thread.read(run)
 
     async def list(self, query: ListQuery) -> Page[R]:
         """A page of rows; a page past the end is empty.
@@ -89,20 +106,7 @@ class BehindRepository(Generic[R]):
         Raises:
             StoreError: the query names a field that the row does not have, or the database failed.
         """
-        condition, parameters = where(self._table, query)
-        ordering = order(self._table, query)
-
-        def run(connection: sqlite3.Connection) -> Page[R]:
-            total = connection.execute(self._table.count + condition, parameters).fetchone()[0]
-            offset = query.page * query.page_size
-            items: tuple[R, ...] = ()
-            if offset < total:
-                statement = f"{self._table.select}{condition}{ordering} LIMIT ? OFFSET ?"
-                found = connection.execute(statement, [*parameters, query.page_size, offset])
-                items = tuple(map(self._table.load, found))
-            return Page(items=items, total=total, page=query.page, page_size=query.page_size)
-
-        return await self._thread.submit(run)
+        return await self._thread.read(lambda connection: read_page(connection, self._table, query))
 
 
 class Calls(BehindRepository[CallRow]):
@@ -120,7 +124,8 @@ class Calls(BehindRepository[CallRow]):
                 "status = CASE status WHEN 'in-progress' THEN 'completed' ELSE 'failed' END, "
                 "end_time = ?, date_updated = ?, cause = 'engine died', "
                 "duration = CASE WHEN answer_time IS NULL THEN 0 ELSE duration END "
-                "WHERE status IN ('queued', 'ringing', 'in-progress')",
+                "WHERE status IN ('queued', 'ringing', 'in-progress') AND account_sid IN "
+                "(SELECT account_sid FROM calls_daily WHERE status IN ('queued', 'ringing', 'in-progress'))",
                 (at, at),
             )
             return cursor.rowcount
@@ -218,7 +223,7 @@ class Messages(BehindRepository[MessageRow]):
             found = connection.execute(f"{MESSAGES.select} WHERE held_until IS NOT NULL ORDER BY rowid")
             return tuple(map(MESSAGES.load, found))
 
-        return await self._thread.submit(run)
+        return await self._thread.read(run)
 
     async def close_unfinished(self, at: float) -> int:
         """Fail what an earlier run left on its way because it died; returns how many there were."""
@@ -227,7 +232,8 @@ class Messages(BehindRepository[MessageRow]):
             cursor = connection.execute(
                 "UPDATE messages SET status = 'failed', date_updated = ?, error_code = 30008, "
                 "error_message = 'Unknown error' "
-                "WHERE status IN ('queued', 'sending') AND held_until IS NULL",
+                "WHERE status IN ('queued', 'sending') AND held_until IS NULL AND account_sid IN "
+                "(SELECT account_sid FROM messages_daily WHERE status IN ('queued', 'sending'))",
                 (at,),
             )
             return cursor.rowcount
@@ -260,7 +266,7 @@ class Journal:
             found = connection.execute(f"{JOURNAL.select} WHERE call_sid = ? ORDER BY id", (sid,))
             return tuple(map(JOURNAL.load, found))
 
-        return await self._thread.submit(run)
+        return await self._thread.read(run)
 
 
 class Bindings:
@@ -292,4 +298,4 @@ class Bindings:
         def run(connection: sqlite3.Connection) -> tuple[BindingRow, ...]:
             return tuple(map(BINDINGS.load, connection.execute(f"{BINDINGS.select} ORDER BY rowid")))
 
-        return await self._thread.submit(run)
+        return await self._thread.read(run)

@@ -15,6 +15,8 @@ import sqlite_utils
 from sqlite_utils.db import Table
 
 from voiceengine.errors import StoreError
+from voiceengine.store.list_schema import ListSchema
+from voiceengine.store.list_schema import add as add_list_schema
 from voiceengine.store.rows import now
 
 Step = Callable[[sqlite_utils.Database], None]
@@ -362,3 +364,49 @@ def m0003_messages_and_more(database: sqlite_utils.Database) -> None:
         database, "organizations", "sid", {**_TEXT(("sid", "domain_name", "status"), str), **dates}
     )
     organizations.create_index(["domain_name"], unique=True)
+
+
+@migration
+def m0004_fast_lists(database: sqlite_utils.Database) -> None:
+    """Counts by day, texts back to front and indexes, so that lists stay fast."""
+    schemas = (
+        ListSchema(
+            table="calls",
+            groups=("status",),
+            days=("start_time", "end_time"),
+            suffixes=("to", "from"),
+            sorts=("from", "to", "direction", "status", "duration", "price"),
+            lookups=("parent_call_sid", "conference_sid"),
+            across=True,
+        ),
+        ListSchema(
+            table="recordings", sorts=("duration", "call_sid"), lookups=("call_sid", "conference_sid")
+        ),
+        ListSchema(
+            table="conferences",
+            groups=("status",),
+            days=("date_updated",),
+            sorts=("friendly_name", "status", "date_updated"),
+        ),
+        ListSchema(table="refers", sorts=("call_sid",), lookups=("call_sid",)),
+        ListSchema(
+            table="notifications",
+            groups=("log", "error_code"),
+            sorts=("log", "error_code", "call_sid"),
+            lookups=("call_sid",),
+        ),
+        ListSchema(table="transcriptions", lookups=("recording_sid",)),
+        ListSchema(
+            table="messages",
+            groups=("status",),
+            days=("date_sent",),
+            suffixes=("to", "from"),
+            sorts=("from", "to", "direction", "status"),
+        ),
+        ListSchema(table="announcements"),
+    )
+    for schema in schemas:
+        add_list_schema(database.conn, schema)
+    # What the new indexes serve as well.
+    database.execute("DROP INDEX IF EXISTS idx_conferences_account_sid_friendly_name")
+    database.execute("DROP INDEX IF EXISTS idx_messages_account_sid_date_sent")

@@ -1,4 +1,4 @@
-"""Passwords: hash and verify, the strength score of the API, and SIP digests."""
+"""Passwords: hash and verify, the strength score of the API, SIP digests and the clients that have them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import re
 import secrets
 from collections import Counter
 from typing import Final
+
+from voiceengine.store.rows import Client, new_sid
 
 STRONG_ENOUGH: Final = 50
 """Least score of an acceptable password."""
@@ -67,6 +69,18 @@ def ha1_md5(login: str, realm: str, password: str) -> str:
 def ha1_sha256(login: str, realm: str, password: str) -> str:
     """SHA-256 hex of login:realm:password (RFC 7616)."""
     return hashlib.sha256(f"{login}:{realm}:{password}".encode()).hexdigest()
+
+
+def make_client(account_sid: str, login: str, password: str, realm: str) -> Client:
+    """A client row; only digests of the password are in it."""
+    return Client(
+        sid=new_sid("CL"),
+        account_sid=account_sid,
+        login=login,
+        friendly_name=login,
+        ha1_md5=ha1_md5(login, realm, password),
+        ha1_sha256=ha1_sha256(login, realm, password),
+    )
 
 
 def _runs(text: str, alphabet: str) -> int:

@@ -43,6 +43,7 @@ from voiceengine.store.tables import (
     ORGANIZATIONS,
 )
 from voiceengine.store.thread import DatabaseThread
+from voiceengine.store.usage import Usage
 
 
 class Store:
@@ -69,6 +70,7 @@ class Store:
         self.notifications = Notifications(thread)
         self.messages = Messages(thread)
         self.transcriptions = Transcriptions(thread)
+        self.usage = Usage(thread)
         self.announcements = Announcements(thread)
         self.journal = Journal(thread)
         self.bindings = Bindings(thread)

@@ -1,8 +1,8 @@
-"""The one thread that touches the database.
+"""The one thread that writes the database, and the way to those that read it.
 
 Jobs are functions of the connection; their results come back as Deferreds. Write-behind values only cost the
-caller an append: the thread gathers them and commits a batch at most every `COMMIT_SECONDS`. A job first
-writes what was handed over before it, so a read after a write sees it.
+caller an append: the thread gathers them and commits a batch at most every `COMMIT_SECONDS`. A job, also one
+that reads, waits until all that was handed over before it is written, so a read after a write sees it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
 from voiceengine.errors import StoreError
+from voiceengine.store.readers import CACHE_KIB, Job, Readers
 
 T = TypeVar("T")
 
@@ -33,29 +34,49 @@ BATCH: Final = 2000
 """Values per transaction at most."""
 
 
+WAL_BYTES: Final = 64 * 1024 * 1024
+"""To this size the log of SQLite is cut when a long transaction (a migration) made it larger."""
+
+
 @attrs.frozen(eq=False)
-class _Job:
-    work: Callable[[sqlite3.Connection], Any] | None
-    """None: close the connection and end."""
-    result: Deferred[Any]
+class _Write(Job):
+    """A job for the writing connection."""
+
+
+@attrs.frozen(eq=False)
+class _Close:
+    """Close the connections and end."""
+
+    result: Deferred[None]
 
 
 class DatabaseThread:
-    """Owns the connection.
+    """Owns the connections.
 
     Args:
         path: of the database file; its folder must exist.
         reactor: where results are delivered.
         busy_seconds: how long to wait for another process that holds the file.
+        read_seconds: a read that takes longer is stopped.
     """
 
     log = Logger()
 
-    def __init__(self, path: Path, reactor: IReactorFromThreads, busy_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        reactor: IReactorFromThreads,
+        busy_seconds: float = 5.0,
+        read_seconds: float = 5.0,
+    ) -> None:
         self._path = path
         self._reactor = reactor
         self._busy_seconds = busy_seconds
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | _Close | None] = queue.SimpleQueue()
+        self._readers = Readers(path, self._deliver, explain, busy_seconds, read_seconds)
+        # Counted on the reactor thread, and by the writing thread when it is done with them.
+        self._submitted = self._finished = 0
+        self._handed = self._written = 0
         self._behind: deque[tuple[Sink, Any]] = deque()
         self._armed = False
         self._closed = False
@@ -69,11 +90,12 @@ class DatabaseThread:
         return len(self._behind)
 
     def start(self) -> None:
-        """Start the thread; the first job finds the connection open."""
+        """Start the threads; the first job finds the connection open."""
         self._thread.start()
+        self._readers.start()
 
     def submit(self, work: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
-        """Run a function on the thread, after all that was handed over before.
+        """Run a function that writes, after all that was handed over before.
 
         Errors of SQLite arrive as StoreError.
         """
@@ -81,18 +103,38 @@ class DatabaseThread:
         if self._closed:
             result.errback(StoreError("The database is closed."))
             return result
-        self._jobs.put(_Job(work, result))
+        self._submitted += 1
+        self._jobs.put(_Write(work, result))
+        return result
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        """Run a function that only reads; it sees all that was handed over before, and delays no write.
+
+        Errors of SQLite arrive as StoreError.
+        """
+        result: Deferred[T] = Deferred()
+        if self._closed:
+            result.errback(StoreError("The database is closed."))
+            return result
+        job = Job(work, result)
+        if self._finished == self._submitted and self._written == self._handed:
+            self._readers.put(job)
+        else:
+            self._jobs.put(job)
         return result
 
     def write(self, sink: Sink, value: object) -> None:
         """Hand over a value to be written soon; never raises, never waits."""
         self._behind.append((sink, value))
+        self._handed += 1  # after the append: what is counted as written was in the queue
         if not self._armed:
             self._arm()
 
     def write_many(self, sink: Sink, values: Iterable[object]) -> None:
         """Hand over several values of one kind."""
-        self._behind.extend((sink, value) for value in values)
+        handed = [(sink, value) for value in values]
+        self._behind.extend(handed)
+        self._handed += len(handed)
         if not self._armed:
             self._arm()
 
@@ -105,13 +147,13 @@ class DatabaseThread:
         self._jobs.put(None)
 
     def close(self) -> Deferred[None]:
-        """Write what waits, close the connection and end the thread. A second call does nothing."""
+        """Write what waits, close the connections and end the threads. A second call does nothing."""
         result: Deferred[None] = Deferred()
         if self._closed:
             result.callback(None)
         else:
             self._closed = True
-            self._jobs.put(_Job(None, result))
+            self._jobs.put(_Close(result))
         return result
 
     # On the database thread from here on.
@@ -127,23 +169,32 @@ class DatabaseThread:
                     job = None
             self._armed = False
             if connection is not None:
+                handed = self._handed
                 self._drain(connection)
+                self._written = handed
             if job is None:
                 continue
-            if job.work is None:
+            if isinstance(job, _Close):
+                self._readers.close()
                 if connection is not None:
                     connection.close()
                 self._deliver(job.result.callback, None)
                 return
+            if not isinstance(job, _Write):
+                self._readers.put(job)
+                continue
+            deliver: Callable[[Any], object] = job.result.errback
+            value: Any
             try:
                 connection = connection or self._connect()
                 value = job.work(connection)
+                deliver = job.result.callback
             except sqlite3.Error as error:
-                self._deliver(job.result.errback, explain(error, self._path))
+                value = explain(error, self._path)
             except Exception as error:
-                self._deliver(job.result.errback, error)
-            else:
-                self._deliver(job.result.callback, value)
+                value = error
+            self._finished += 1
+            self._deliver(deliver, value)
 
     def _connect(self) -> sqlite3.Connection:
         if not self._path.parent.is_dir():
@@ -153,6 +204,8 @@ class DatabaseThread:
         )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         return connection
 
     def _deliver(self, function: Callable[[Any], object], value: object) -> None:

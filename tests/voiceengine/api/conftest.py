@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -9,15 +10,18 @@ from xml.etree import ElementTree as ET
 import attrs
 import pytest_twisted
 import treq
+import twilio.rest
 from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.static import Data
 
 from voiceengine.api import ApiDeps, build_site
+from voiceengine.calls.supervision import Supervision
 from voiceengine.config import load
 from voiceengine.store import Store
 from voiceengine.store.passwords import hash_password
-from voiceengine.store.rows import Account, CallRow, new_sid
+from voiceengine.store.rows import Account, CallRow, Organization, new_sid
 from voiceengine.testing.call_control import FakeCallControl, FakeConferences
 
 REACTOR: Any = reactor
@@ -45,6 +49,19 @@ class Answer:
         return (self.headers.getRawHeaders(name) or [""])[0]
 
 
+class Gateways:
+    """Notes that the rows changed; every gateway is registered."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+
+    def changed(self) -> None:
+        self.changes += 1
+
+    def state(self, sid: str) -> str:
+        return "registered"
+
+
 class Api:
     """A running site and the ways to ask it."""
 
@@ -54,8 +71,18 @@ class Api:
         self.rooms = FakeConferences(store)
         self.folder = folder
         self.changes = 0
+        self.live: dict[str, Any] = {}
+        """Calls that the supervisor sees."""
+        self.supervision = Supervision(self.live, self, REACTOR.seconds, "ID" + "0" * 32)
+        self.cache = folder.parent / "cache"
+        self.spoken: list[tuple[str, str, str]] = []
+        self.mute: Exception | None = None
+        """Raised instead of speaking, when set."""
+        self.gateways = Gateways()
         self.ready: Any = True
         self.port = 0
+        self.routes: tuple[Any, ...] = ()
+        self.settings: Any = None
         self.pool = HTTPConnectionPool(REACTOR, persistent=False)
         self.agent = Agent(REACTOR, pool=self.pool)
         self.admin = self.account("AC" + "a" * 32, "admin@example.com", parent_sid=None)
@@ -87,6 +114,29 @@ class Api:
         raw = await response.content()
         return Answer(response.code, response.headers, raw.decode("utf-8", "replace"), raw)
 
+    def registrations(self) -> int:
+        return 1
+
+    def media(self) -> dict[str, int]:
+        return {"legs": 4, "links": 1, "bridges": 2}
+
+    def conferences_live(self) -> int:
+        return 1
+
+    async def speak(self, text: str, gender: str, language: str) -> Path:
+        self.spoken.append((text, gender, language))
+        if self.mute is not None:
+            raise self.mute
+        path = self.folder.parent / "spoken.wav"
+        path.write_bytes(b"RIFF" + text.encode())
+        return path
+
+    async def by_twilio(self, use: Callable[[Any], None]) -> None:
+        """Run a function with a client of the `twilio` library in a thread; only its base URL is changed."""
+        client = twilio.rest.Client(self.admin.sid, self.admin.auth_token)
+        client.api.base_url = f"http://127.0.0.1:{self.port}"
+        await deferToThread(use, client)
+
     async def get(self, path: str, **more: Any) -> Answer:
         return await self.ask("GET", path, **more)
 
@@ -108,13 +158,21 @@ class Api:
         return row
 
 
-async def serve(tmp_path: Path, *, conferences: bool = True, **overrides: Any) -> AsyncIterator[Api]:
+async def serve(
+    tmp_path: Path,
+    *,
+    conferences: bool = True,
+    parts: Callable[[Store], dict[str, Any]] = lambda _: {},
+    **overrides: Any,
+) -> AsyncIterator[Api]:
+    """Serve the API; `parts` makes further parts of `ApiDeps`."""
     store = await Store.open(tmp_path / "engine.db", REACTOR)
     folder = tmp_path / "recordings"
     folder.mkdir()
     api = Api(store, FakeCallControl(store), folder)
     for account in (attrs.evolve(api.admin, password_hash=hash_password(PASSWORD)), api.child, api.sibling):
         await store.accounts.add(account)
+    await store.organizations.add(Organization(sid=ORGANIZATION, domain_name="example.com"))
     settings, _ = load(overrides=overrides, environ={})
 
     def changed() -> None:
@@ -131,6 +189,10 @@ async def serve(tmp_path: Path, *, conferences: bool = True, **overrides: Any) -
             settings=settings,
             control=api.control,
             conferences=api.rooms if conferences else None,
+            supervisor=api.supervision if conferences else None,
+            gateways=api.gateways if conferences else None,
+            speak=api.speak if conferences else None,
+            cache_folder=api.cache if conferences else None,
             recordings_folder=folder,
             health=health,
             metrics=lambda: b"calls_total 1\n",
@@ -139,8 +201,10 @@ async def serve(tmp_path: Path, *, conferences: bool = True, **overrides: Any) -
             provisioning_changed=changed,
             extra={b"demo": Data(b"<Response/>", "text/xml")},
             base_url=lambda: "https://host",
+            **parts(store),
         )
     )
+    api.routes, api.settings = site.router.routes, settings
     port = REACTOR.listenTCP(0, site, interface="127.0.0.1")
     api.port = port.getHost().port
     try:
@@ -155,6 +219,17 @@ async def serve(tmp_path: Path, *, conferences: bool = True, **overrides: Any) -
 async def api(tmp_path: Path) -> AsyncIterator[Api]:
     async for found in serve(tmp_path):
         yield found
+
+
+@pytest_twisted.async_yield_fixture
+async def make_api(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Api]]]:
+    """Serves an API with other settings (dotted keys)."""
+    async with AsyncExitStack() as stack:
+
+        async def make(**overrides: Any) -> Api:
+            return await stack.enter_async_context(asynccontextmanager(serve)(tmp_path, **overrides))
+
+        yield make
 
 
 @pytest_twisted.async_yield_fixture
@@ -173,5 +248,20 @@ async def guarded_api(tmp_path: Path) -> AsyncIterator[Api]:
         "http.max_body_bytes": 2000,
         "http.uri_prefix": "/voice/v1",
     }
+    async for found in serve(tmp_path, **overrides):
+        yield found
+
+
+@pytest_twisted.async_yield_fixture
+async def elsewhere_api(tmp_path: Path) -> AsyncIterator[Api]:
+    """Whose error dictionary is elsewhere."""
+    async for found in serve(tmp_path, **{"http.error_dictionary": "https://example.com/errors/"}):
+        yield found
+
+
+@pytest_twisted.async_yield_fixture
+async def shared_api(tmp_path: Path) -> AsyncIterator[Api]:
+    """That the scripts of one web page may use."""
+    overrides = {"http.cors_origins": ["https://designer.example.com"], "http.max_body_bytes": 2000}
     async for found in serve(tmp_path, **overrides):
         yield found

@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 
 from voiceengine.errors import CallControlError
-from voiceengine.store.rows import CallRow, NotificationRow, RecordingRow, new_sid
+from voiceengine.store.rows import Application, CallRow, NotificationRow, RecordingRow, new_sid
 
 pytestmark = pytest.mark.loopback
 
@@ -416,3 +416,76 @@ async def test_recordings_and_notifications_of_a_call(api: Api) -> None:
     ]
     assert (await api.get(f"~/Calls/{row.sid}/Notifications.json")).json["total"] == 1
     assert (await api.get(f"~/Calls/{new_sid('CA')}/Recordings.json")).code == 404
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_record_of_a_call_that_is_over_can_be_removed(api: Api) -> None:
+    over, live = api.call(status="completed"), api.call(status="in-progress")
+    foreign = api.call(status="completed", account_sid=api.child.sid)
+    removed = await api.ask("DELETE", f"~/Calls/{over.sid}.json")
+
+    assert (removed.code, removed.raw) == (204, b"")
+    assert (await api.get(f"~/Calls/{over.sid}.json")).code == 404
+    assert (await api.ask("DELETE", f"~/Calls/{over.sid}.json")).code == 404
+    assert (await api.ask("DELETE", f"~/Calls/{live.sid}.json")).code == 409
+    assert (await api.get("~/Calls.json")).json["total"] == 1
+    twilio = f"/2010-04-01/Accounts/{api.child.sid}/Calls/{foreign.sid}.json"
+    assert (await api.ask("DELETE", twilio, by=api.sibling)).code == 403
+    assert (await api.ask("DELETE", twilio, by=api.child)).code == 204
+
+
+@pytest_twisted.ensureDeferred
+async def test_calls_in_the_shape_of_twilio(api: Api) -> None:
+    base = f"/2010-04-01/Accounts/{api.admin.sid}/Calls"
+    start = 1489572657.0
+    over = api.call(status="completed", duration=8, start_time=start, end_time=start + 8, instance_id="ID1")
+    api.call(status="in-progress", start_time=start + 86400)
+    found = (await api.get(f"{base}/{over.sid}.json")).json
+
+    assert (found["duration"], found["price"], found["parent_call_sid"]) == ("8", "0.00", None)
+    assert found["start_time"] == "Wed, 15 Mar 2017 10:10:57 +0000"
+    assert "InstanceId" not in found
+    for query, total in (
+        ({"StartTime": "2017-03-15"}, 1),
+        ({"StartTime>": "2017-03-15"}, 2),
+        ({"StartTime<": "2017-03-15"}, 1),
+        ({"StartTime>": "2017-03-15", "StartTime<": "2017-03-15T10:10:57Z"}, 1),
+        ({"EndTime": "2017-03-15"}, 1),
+        ({"EndTime>": "2017-03-16"}, 0),
+    ):
+        assert (await api.get(f"{base}.json", params=query)).json["total"] == total, query
+    first = (await api.get(f"{base}.json", params={"StartTime>": "2017-03-15", "PageSize": "1"})).json
+    second = (await api.get(first["next_page_uri"])).json
+    assert "StartTime%3E=2017-03-15" in first["next_page_uri"]
+    assert {first["calls"][0]["sid"], second["calls"][0]["sid"]} >= {over.sid}
+    api.control.devices = 2
+    created = await api.post(f"{base}.json", {"From": "a", "To": "client:bob", "Twiml": "<Response/>"})
+    assert (created.code, created.json["to"]) == (201, "bob")
+
+
+@pytest_twisted.ensureDeferred
+async def test_digest_credentials_have_the_names_of_twilio_too(api: Api) -> None:
+    data = {"From": "a", "To": "b", "Url": "http://app/", "SipAuthUsername": "u", "SipAuthPassword": "p"}
+    assert (await api.post("~/Calls.json", data)).code == 200
+    assert (api.control.created[-1].username, api.control.created[-1].password) == ("u", "p")
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_application_can_name_the_document(api: Api) -> None:
+    own = Application(
+        sid=new_sid("AP"), account_sid=api.admin.sid, friendly_name="menu", rcml_url="/apps/menu"
+    )
+    empty = Application(sid=new_sid("AP"), account_sid=api.admin.sid, friendly_name="empty")
+    foreign = attrs.evolve(own, sid=new_sid("AP"), account_sid=api.child.sid)
+    for application in (own, empty, foreign):
+        await api.store.applications.add(application)
+    call = {key: value for key, value in CALL.items() if key != "Url"}
+
+    taken = await api.post("~/Calls.json", {**call, "ApplicationSid": own.sid})
+    over = await api.post("~/Calls.json", {**CALL, "ApplicationSid": own.sid})
+    refused = [await api.post("~/Calls.json", {**call, "ApplicationSid": x.sid}) for x in (empty, foreign)]
+
+    assert (taken.code, over.code) == (200, 200)
+    assert [asked.url for asked in api.control.created] == ["https://host/apps/menu", CALL["Url"]]
+    assert [answer.code for answer in refused] == [400, 400]
+    assert "no RcmlUrl" in refused[0].json["message"]

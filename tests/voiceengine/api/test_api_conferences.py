@@ -10,7 +10,7 @@ import pytest_twisted
 
 from voiceengine.api.ports import ChangeConference
 from voiceengine.errors import CallControlError
-from voiceengine.store.rows import RecordingRow, new_sid
+from voiceengine.store.rows import ConferenceRow, RecordingRow, new_sid
 
 pytestmark = pytest.mark.loopback
 
@@ -244,3 +244,57 @@ async def test_an_engine_without_conferences_says_so(roomless_api: Api) -> None:
     assert (await api.get(f"~/Conferences/{row.sid}/Participants.json")).code == 503
     assert (await api.get("~/Conferences.json")).json["total"] == 2
     assert (await api.get(f"~/Conferences/{over.sid}/Participants.json")).json["total"] == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_conferences_and_participants_in_the_shape_of_twilio(api: Api) -> None:
+    base = f"/2010-04-01/Accounts/{api.admin.sid}/Conferences"
+    for status in (
+        "RUNNING_INITIALIZING",
+        "RUNNING_MODERATOR_ABSENT",
+        "RUNNING_MODERATOR_PRESENT",
+        "COMPLETED",
+    ):
+        row = ConferenceRow(sid=new_sid("CF"), account_sid=api.admin.sid, friendly_name="r", status=status)
+        api.store.conferences.save(row)
+    shown = (await api.get(f"{base}.json")).json
+
+    assert [row["status"] for row in shown["conferences"]] == [
+        "init",
+        "in-progress",
+        "in-progress",
+        "completed",
+    ]
+    for status, total in (("in-progress", 2), ("init", 1), ("completed", 1), ("nothing", 0)):
+        assert (await api.get(f"{base}.json", params={"Status": status})).json["total"] == total
+    participants = (await api.get(f"{base}/{shown['conferences'][1]['sid']}/Participants.json")).json
+    assert (participants["participants"], participants["next_page_uri"]) == ([], None)
+    data = {"From": "a", "To": "bob", "Muted": "true"}
+    answer = await api.post(f"{base}/{shown['conferences'][1]['sid']}/Participants.json", data)
+    called = answer.json
+    assert (answer.code, called["status"], called["label"], called["muted"]) == (201, "queued", None, True)
+    assert called["uri"].endswith(f"/Participants/{called['call_sid']}.json")
+    assert not {"sid", "end_conference_on_enter"} & set(called)
+
+
+@pytest_twisted.ensureDeferred
+async def test_recordings_of_a_conference_one_by_one(api: Api) -> None:
+    row = ConferenceRow(sid=new_sid("CF"), account_sid=api.admin.sid, friendly_name="r")
+    api.store.conferences.save(row)
+    one = RecordingRow(
+        sid=new_sid("RE"),
+        account_sid=api.admin.sid,
+        call_sid=new_sid("CA"),
+        conference_sid=row.sid,
+        duration=1.0,
+    )
+    other = RecordingRow(sid=new_sid("RE"), account_sid=api.admin.sid, call_sid=new_sid("CA"), duration=1.0)
+    api.store.recordings.save(one)
+    api.store.recordings.save(other)
+    base = f"~/Conferences/{row.sid}/Recordings"
+
+    assert (await api.get(f"{base}/{one.sid}.json")).json["sid"] == one.sid
+    assert (await api.get(f"{base}/{other.sid}.json")).code == 404
+    assert (await api.post(f"{base}/{one.sid}.json", {"Status": "paused"})).code == 400
+    assert (await api.ask("DELETE", f"{base}/{one.sid}.json")).code == 200
+    assert (await api.get(f"{base}.json")).json == []

@@ -144,7 +144,7 @@ async def test_methods_and_paths_that_do_not_exist(api: Api) -> None:
     put = await api.ask("PUT", "~/Calls.json")
 
     assert (delete.code, put.code) == (405, 405)
-    assert delete.header("Allow") == "GET, HEAD"
+    assert delete.header("Allow") == "GET, HEAD, POST, PUT"
     for path in (
         "/",
         "/nope",
@@ -308,3 +308,58 @@ async def test_a_right_password_is_checked_by_scrypt_once(api: Api) -> None:
     await api.store.accounts.update(attrs.evolve(stored, password_hash="other"))
     await found.authenticate(sid, "right")
     assert asked == ["right", "wrong", "right"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_page_uris_repeat_filters_url_encoded(api: Api) -> None:
+    for _ in range(3):
+        api.call(to="+1512600&=%")
+    query = {"To": "00&=%", "SortBy": "DateCreated:asc", "PageSize": "1", "SubAccounts": "true"}
+    seen = []
+    page = (await api.get("~/Calls.json", params=query)).json
+    while True:
+        seen += [row["sid"] for row in page["calls"]]
+        if page["next_page_uri"] == "null":
+            break
+        assert "&To=00%26%3D%25&SortBy=DateCreated%3Aasc&SubAccounts=true" in page["next_page_uri"]
+        page = (await api.get(page["next_page_uri"], accept="application/json")).json
+
+    assert (len(set(seen)), len(seen), page["total"]) == (3, 3, 3)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_no_list_understands_is_400_in_both_shapes(api: Api) -> None:
+    queries = ("Page=-1", "Page=x", "Page=1", "PageSize=0", "PageSize=x", "StartTime=yesterday")
+    queries += ("StartTime=2017-02-30", "SortBy=:asc", "SortBy=DateCreated:up")
+    for mount in ("/restcomm/2012-04-24", "/2010-04-01"):
+        for query in queries:
+            answer = await api.get(f"{mount}/Accounts/{api.admin.sid}/Calls.json?{query}")
+            assert (answer.code, answer.json["status"]) == (400, 400), query
+        for query in ("localOnly=false", "PageSize=9999", "Nonsense=1", "AfterSid=x", "EndTime=2017-02-28"):
+            answer = await api.get(f"{mount}/Accounts/{api.admin.sid}/Calls.json?{query}")
+            assert (answer.code, answer.json["page_size"]) == (200, 1000 if "9999" in query else 50)
+
+
+@pytest_twisted.ensureDeferred
+async def test_suffixes_slashes_and_accept_on_lists_and_instances(api: Api) -> None:
+    sid = api.call().sid
+    for path in (f"~/Calls.json/{sid}", f"~/Calls/{sid}.json", f"~/Calls/{sid}.json/", f"~/Calls/{sid}/"):
+        answer = await api.get(path, accept="application/json")
+        assert (answer.code, answer.json["sid"]) == (200, sid), path
+    for path in (f"~/Calls.xml/{sid}", f"~/Calls/{sid}.xml", f"~/Calls/{sid}"):
+        assert (await api.get(path)).xml[0].find("Sid").text == sid, path
+    twilio = f"/2010-04-01/Accounts/{api.admin.sid}/Calls/{sid}"
+    assert (await api.get(twilio)).json["sid"] == sid
+    assert (await api.get(twilio + ".xml")).xml[0].find("Sid").text == sid
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_same_rights_hold_in_the_shape_of_twilio(api: Api) -> None:
+    base = "/2010-04-01/Accounts"
+    nobody = await api.get(f"{base}/{api.admin.sid}.json", by=None)
+
+    assert (nobody.code, nobody.json["status"]) == (401, 401)
+    assert nobody.header("WWW-Authenticate") == 'Basic realm="Restcomm realm"'
+    assert (await api.get(f"{base}/{api.admin.sid}/Calls.json", by=api.child)).code == 403
+    assert (await api.get(f"{base}/AC{'f' * 32}/Calls.json")).code == 404
+    assert (await api.ask("PUT", f"{base}/{api.admin.sid}/Calls.json")).code == 405

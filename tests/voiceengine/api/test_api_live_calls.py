@@ -385,3 +385,22 @@ async def test_who_may_operate_a_call_may_record_it(api: Api) -> None:
         403,
         "The role ProvisioningAgent does not allow this on Recordings.",
     )
+
+
+@pytest_twisted.ensureDeferred
+async def test_recordings_of_a_call_in_the_shape_of_twilio_and_their_removal(api: Api) -> None:
+    call = api.call()
+    base = f"/2010-04-01/Accounts/{api.admin.sid}/Calls/{call.sid}/Recordings"
+    started = await api.post(f"{base}.json", {"RecordingChannels": "dual"})
+    live = await api.ask("DELETE", f"{base}/{started.json['sid']}.json")
+    stopped = await api.post(f"{base}/Twilio.CURRENT.json", {"Status": "stopped"})
+    nothing = await api.post(f"{base}/Twilio.CURRENT.json", {"Status": "stopped"})
+    listed = (await api.get(f"{base}.json")).json
+    removed = await api.ask("DELETE", f"{base}/{started.json['sid']}.json")
+
+    assert (started.code, started.json["status"], started.json["channels"]) == (201, "in-progress", 2)
+    assert (live.code, nothing.code) == (409, 404)
+    assert (stopped.json["sid"], stopped.json["status"]) == (started.json["sid"], "completed")
+    assert (listed["total"], listed["next_page_uri"], len(listed["recordings"])) == (1, None, 1)
+    assert (removed.code, removed.raw) == (204, b"")
+    assert (await api.get(f"~/Calls/{call.sid}/Recordings.json")).json == []

@@ -1,4 +1,4 @@
-"""Acceptance cases 68 to 77: clients, numbers, recordings and notifications."""
+"""Acceptance cases 68 to 77: clients, recordings and notifications."""
 
 from __future__ import annotations
 
@@ -70,6 +70,10 @@ async def test_the_same_login_in_another_organization(api: Api) -> None:
         ),
         ({"VoiceMethod": "PUT"}, "VoiceMethod must be GET or POST."),
         ({"VoiceApplicationSid": "PN1"}, "VoiceApplicationSid must be a sid that begins with AP."),
+        (
+            {"VoiceApplicationSid": "AP" + "0" * 32},
+            "VoiceApplicationSid does not name an application of this account.",
+        ),
         ({"FriendlyName": "x" * 65}, "FriendlyName must not be longer than 64 characters."),
         ({"Login": "a\r\nb"}, "Login must not contain control characters."),
     ],
@@ -85,7 +89,10 @@ async def test_clients_that_cannot_be_created(api: Api, changes: dict[str, str],
 @pytest_twisted.ensureDeferred
 async def test_a_client_is_changed_and_removed(api: Api) -> None:
     sid = (await api.post("~/Clients.json", {**ALICE, "VoiceUrl": "/demo/x"})).json["sid"]
-    application = "AP" + "0" * 32
+    application = new_sid("AP")
+    await api.store.applications.add(
+        Application(sid=application, account_sid=api.admin.sid, friendly_name="Menu")
+    )
     changes = {
         "FriendlyName": "Alice B.",
         "Login": "ignored",
@@ -122,126 +129,6 @@ async def test_the_xml_of_a_client_and_its_list(api: Api) -> None:
         "Sid DateCreated DateUpdated AccountSid ApiVersion FriendlyName Login Password "
         "Password_Algorithm Status VoiceMethod VoiceFallbackMethod Uri PushClientIdentity"
     )
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_virtual_number(api: Api) -> None:
-    number = {"PhoneNumber": "1234", "isSIP": "true", "VoiceCapable": "true"}
-    made = await api.post("~/IncomingPhoneNumbers.json", number)
-    again = await api.post(path_of(api.child) + "/IncomingPhoneNumbers.json", number)
-    await api.store.accounts.update(attrs.evolve(api.child, organization_sid="OR" + "9" * 32))
-    elsewhere = await api.post(path_of(api.child) + "/IncomingPhoneNumbers.json", number)
-
-    assert made.code == 200
-    assert made.json["voice_url"] is None
-    assert made.json["capabilities"] == {
-        "voice_capable": True,
-        "sms_capable": False,
-        "mms_capable": False,
-        "fax_capable": False,
-    }
-    assert "voice_application_name" not in made.json
-    assert (again.code, again.json["message"], elsewhere.code) == (400, "21452", 200)
-
-
-@pytest_twisted.ensureDeferred
-async def test_real_numbers_are_unique_everywhere(api: Api) -> None:
-    await api.store.accounts.update(attrs.evolve(api.child, organization_sid="OR" + "9" * 32))
-    first = await api.post("~/IncomingPhoneNumbers.json", {"PhoneNumber": "(510) 555-0100"})
-    second = await api.post(
-        path_of(api.child) + "/IncomingPhoneNumbers/Local.json", {"PhoneNumber": "+15105550100"}
-    )
-
-    assert first.json["phone_number"] == "+15105550100"
-    assert second.json["message"] == "21452"
-
-
-@pytest.mark.parametrize(
-    ("number", "kept"),
-    [("16.*", "16.*"), ("*98", "*98"), ("#31", "#31"), ("12345", "12345"), ("^1[0-9]+$", "^1[0-9]+$")],
-)
-@pytest_twisted.ensureDeferred
-async def test_patterns_and_codes_are_kept_as_they_are(api: Api, number: str, kept: str) -> None:
-    assert (await api.post("~/IncomingPhoneNumbers.json", {"PhoneNumber": number})).json[
-        "phone_number"
-    ] == kept
-
-
-@pytest.mark.parametrize("number", ["[", "(a.+)+$", "a*.*.*.*.*b", "x" * 129, "+1510.*[", ".{5}{5}{5}{5}{5}"])
-@pytest_twisted.ensureDeferred
-async def test_patterns_that_cannot_be_used(api: Api, number: str) -> None:
-    assert (await api.post("~/IncomingPhoneNumbers.json", {"PhoneNumber": number})).code == 400
-
-
-@pytest_twisted.ensureDeferred
-async def test_numbers_need_a_number(api: Api) -> None:
-    missing = await api.post("~/IncomingPhoneNumbers.json", {"VoiceUrl": "http://x/"})
-    area = await api.post("~/IncomingPhoneNumbers.json", {"AreaCode": "510", "PhoneNumber": "1"})
-
-    assert missing.json["message"] == "Phone number can not be null."
-    assert area.json["message"] == "21452"
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_number_is_changed_moved_and_removed(api: Api) -> None:
-    application = Application(sid=new_sid("AP"), account_sid=api.admin.sid, friendly_name="Menu")
-    await api.store.applications.add(application)
-    made = (await api.post("~/IncomingPhoneNumbers.json", {"PhoneNumber": "1", "VoiceUrl": "http://a/"})).json
-    path = f"~/IncomingPhoneNumbers/{made['sid']}.json"
-    changed = (
-        await api.post(path, {"VoiceUrl": "", "SmsMethod": "get", "VoiceApplicationSid": application.sid})
-    ).json
-    moved = (await api.ask("PUT", path, data={"AccountSid": api.child.sid})).json
-
-    assert made["voice_url"] == "http://a/"
-    assert (changed["voice_url"], changed["sms_method"]) == (None, "GET")
-    assert changed["voice_application_name"] == "Menu"
-    keys = list(changed)
-    assert keys.index("voice_application_name") == keys.index("voice_application_sid") + 1
-    assert moved["account_sid"] == api.child.sid
-    assert (await api.get(path)).code == 403
-    path = f"{path_of(api.child)}/IncomingPhoneNumbers/{made['sid']}.json"
-    assert (await api.post(path, {"AccountSid": api.sibling.sid}, by=api.child)).code == 403
-    assert (await api.post(path, {"AccountSid": "AC" + "9" * 32})).code == 404
-    deleted = await api.ask("DELETE", path)
-    assert (deleted.code, deleted.raw) == (204, b"")
-    assert (await api.get(path)).code == 404
-
-
-@pytest_twisted.ensureDeferred
-async def test_numbers_are_filtered_sorted_and_paged(api: Api) -> None:
-    for number, name in (
-        ("+15105550100", "b"),
-        ("+15105550101", "a"),
-        ("+18005550199", "c"),
-        ("77", "d [x]?"),
-    ):
-        await api.post("~/IncomingPhoneNumbers.json", {"PhoneNumber": number, "FriendlyName": name})
-
-    async def found(query: str, kind: str = "") -> list[str]:
-        answer = (await api.get(f"~/IncomingPhoneNumbers{kind}.json{query}")).json
-        assert answer["total"] >= len(answer["incomingPhoneNumbers"])
-        return [row["friendly_name"] for row in answer["incomingPhoneNumbers"]]
-
-    assert await found("") == ["b", "a", "c", "d [x]?"]
-    assert await found("?PhoneNumber=%2B1510*") == ["b", "a"]
-    assert await found("?PhoneNumber=+1510*") == ["b", "a"]
-    assert await found("?PhoneNumber=*0100") == ["b"]
-    assert await found("?FriendlyName=d%20[x]*") == ["d [x]?"]
-    assert await found("?FriendlyName=[a]") == []
-    assert await found("?SortBy=FriendlyName") == ["a", "b", "c", "d [x]?"]
-    assert await found("?Reverse=true") == ["d [x]?", "c", "a", "b"]
-    assert await found("?PageSize=3&Page=1") == ["d [x]?"]
-    assert await found("", "/TollFree") == ["c"]
-    assert await found("", "/Local") == ["b", "a", "d [x]?"]
-    assert await found("", "/Mobile") == ["b", "a"]
-    assert (await api.get("~/IncomingPhoneNumbers.json?Page=5")).code == 400
-    assert (await api.get("~/IncomingPhoneNumbers.json?Page=99999999999&PageSize=1")).code == 400
-    assert (await api.get("~/IncomingPhoneNumbers/AvailableCountries.json")).json == ["US"]
-    root = (await api.get("~/IncomingPhoneNumbers.xml?PhoneNumber=77")).xml[0]
-    assert (root.tag, root[0].tag) == ("IncomingPhoneNumbers", "IncomingPhoneNumber")
-    assert root[0].find("VoiceUrl") is None
-    assert [item.tag for item in root[0].find("Capabilities")] == ["Voice", "Sms", "Mms", "Fax"]
 
 
 def recording(api: Api, content: bytes = b"", **changes: Any) -> RecordingRow:

@@ -11,11 +11,19 @@ import pytest
 import pytest_twisted
 from twisted.internet import protocol, reactor, task
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from rcml.ports import FetchedDocument, FetchError, FetchFailure, FetchRequest, LegEnded
-from voiceengine.calls.fetcher import CallFetcher, WebClient, ascii_url, split_credentials, with_query
+from voiceengine.calls.fetcher import (
+    CallFetcher,
+    WebClient,
+    ascii_url,
+    split_credentials,
+    with_query,
+    x_headers,
+)
 from voiceengine.calls.leg import CallLeg
 from voiceengine.config import Web
 
@@ -23,6 +31,16 @@ pytestmark = pytest.mark.loopback
 REACTOR: Any = reactor
 PARAMETERS = [("CallSid", "CA1"), ("From", "+1555 é&")]
 ENCODED = b"CallSid=CA1&From=%2B1555+%C3%A9%26"
+
+
+EXTRA = [
+    (b"X-Long", b"y" * 1100),
+    (b"X-Tenant", b" 42 "),
+    (b"X-Tenant", b"43"),
+    (b"X-RestComm-CallSid", b"no"),
+    (b"X-Name", "Zoë".encode()),
+    (b"Y", b"no"),
+]
 
 
 class Root(Resource):
@@ -48,6 +66,11 @@ class Root(Resource):
 
     def do_ok(self, request: Request) -> bytes:
         request.setHeader(b"Content-Type", b"text/xml; charset=utf-8")
+        return b"<Response/>"
+
+    def do_extra(self, request: Request) -> bytes:
+        for name, value in EXTRA:
+            request.responseHeaders.addRawHeader(name, value)
         return b"<Response/>"
 
     def do_big(self, request: Request) -> bytes:
@@ -143,6 +166,21 @@ async def test_post_sends_a_form_and_keeps_the_query(world: World) -> None:
     assert found == FetchedDocument(
         url=f"{world.base}/ok?a=1", content_type="text/xml; charset=utf-8", body=b"<Response/>"
     )
+
+
+@pytest_twisted.ensureDeferred
+async def test_x_headers_of_the_reply_are_kept_as_far_as_there_is_room(world: World) -> None:
+    found = await world.get("/extra")
+
+    assert sorted(found.headers) == [("X-Name", "Zoë"), ("X-Tenant", "42"), ("X-Tenant", "43")]
+
+
+def test_of_very_many_x_headers_the_first_are_kept() -> None:
+    headers = Headers()
+    for number in range(40):
+        headers.addRawHeader(b"X-%d" % number, b"v" if number else b"a\x07b")
+
+    assert x_headers(headers) == tuple((f"X-{number}", "v") for number in range(1, 33))
 
 
 @pytest_twisted.ensureDeferred

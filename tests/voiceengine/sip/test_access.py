@@ -12,6 +12,7 @@ import pytest
 import pytest_twisted
 from sipmessage import Request
 from twisted.internet import reactor
+from twisted.internet.task import Clock
 
 from voiceengine.bootstrap import make_client
 from voiceengine.config import Sip
@@ -20,7 +21,7 @@ from voiceengine.sip.digest import authorization
 from voiceengine.sip.invite import CallerIdentity
 from voiceengine.sip.transport import Listener
 from voiceengine.store import Store
-from voiceengine.store.rows import Account
+from voiceengine.store.rows import Account, Client
 
 pytestmark = pytest.mark.loopback
 REACTOR: Any = reactor
@@ -460,3 +461,42 @@ def test_trunks_need_no_digest(store: Store) -> None:
     for host in ("192.0.3.1", "198.51.100.8", "2001:db9::1"):
         assert isinstance(world.identify(host=host), list)
     assert world.access.trunk("192.0.3.1") is None
+
+
+def test_the_address_of_a_gateway_is_a_trunk_while_it_is_registered(world: World) -> None:
+    registered = {"192.0.2.1": "GW1"}
+    world.access.gateway_at = registered.get
+
+    assert world.identify() == CallerIdentity(trunk="GW1")
+    assert isinstance(world.identify(host="192.0.2.2"), list)
+    registered.clear()
+    assert isinstance(world.identify(), list)
+
+
+# ------------------------------------------------------------------------- who can be reached again
+
+
+def test_watchers_are_told_of_each_registration_once_it_was_answered(store: Store) -> None:
+    clock = Clock()
+    world = World(store)
+    world.location = Location(store, lambda: world.wall, clock)
+    world.access = Access(Sip(), store, world.location, lambda: world.wall, world.counters)
+    told: list[tuple[str, str]] = []
+
+    def broken(aor: str, client: Client) -> None:
+        raise RuntimeError("a defect")
+
+    world.location.watch(broken)
+    world.location.watch(lambda aor, client: told.append((aor, client.login)))
+
+    world.challenges()
+    assert world.register(CONTACT)[0] == 200
+    assert told == []
+    clock.advance(0)
+    assert world.register(CONTACT)[0] == 200
+    assert world.register("<sip:alice@127.0.0.1:5071>", expires="0")[0] == 200  # another one is left
+    clock.advance(0)
+    assert world.register("*", expires="0")[0] == 200
+    clock.advance(0)
+
+    assert told == [(f"alice@{REALM}", "alice")] * 3

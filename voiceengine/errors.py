@@ -37,6 +37,10 @@ class StoreError(EngineError):
     """The database could not do what was asked."""
 
 
+class QueryTooLong(StoreError):
+    """A query was stopped because it took too long."""
+
+
 class CallControlError(EngineError):
     """A call could not be created or modified.
 

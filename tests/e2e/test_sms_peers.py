@@ -79,7 +79,19 @@ async def test_sipp_sends_200_messages_at_50_a_second_over_tcp(world: World) -> 
 async def test_sipsak_sends_a_message_to_a_number(world: World) -> None:
     number = await sms_number(world, document(""))
     host, port = world.engine.address()
-    command = [shutil.which("sipsak") or "sipsak", "-M", "-B", "from sipsak", "-c", "sip:sipsak@127.0.0.1"]
+    file = world.engine.data.parent / "sipsak.txt"  # its option -M crashes (0.9.8.1), so it sends a file
+    lines = [
+        f"MESSAGE sip:{number}@{host}:{port} SIP/2.0",
+        "From: <sip:sipsak@127.0.0.1>;tag=1",
+        f"To: <sip:{number}@{host}>",
+        "Call-ID: from-sipsak",
+        "CSeq: 1 MESSAGE",
+        "Max-Forwards: 70",
+        "Content-Type: text/plain",
+        "Content-Length: 11",
+    ]
+    file.write_bytes("\r\n".join([*lines, "", "from sipsak"]).encode())
+    command = [shutil.which("sipsak") or "sipsak", "-f", str(file), "-vv"]
     program = Program([*command, "-s", f"sip:{number}@{host}:{port}"])
     try:
         code = await program.ended(PATIENT)
@@ -87,7 +99,7 @@ async def test_sipsak_sends_a_message_to_a_number(world: World) -> None:
         await program.end()
     seen = await world.asked("sms", within=PATIENT)
 
-    assert code == 0, program.output
+    assert (code, "202 Accepted" in program.output) == (0, True), program.output
     assert (seen.form["Body"], seen.form["From"]) == ("from sipsak", "sipsak")
 
 

@@ -139,6 +139,11 @@ def parse_page(query: Parameters) -> tuple[int, int]:
     return int(page), min(int(size), MAX_SIZE)
 
 
+def xml_attributes(envelope: Mapping[str, object]) -> list[tuple[str, object]]:
+    """The envelope of a page as attributes of its list element."""
+    return [(key.replace("_", ""), value) for key, value in envelope.items()]
+
+
 @attrs.frozen(kw_only=True)
 class Paged(Generic[R]):
     """One page of a list."""
@@ -204,8 +209,7 @@ class Paged(Generic[R]):
 
     def xml_inner(self, render: Render) -> str:
         """The list element with the envelope as attributes."""
-        attributes = [(key.replace("_", ""), value) for key, value in self.envelope(render).items()]
-        return list_element(self.representation, self.rows, render, attributes)
+        return list_element(self.representation, self.rows, render, xml_attributes(self.envelope(render)))
 
 
 def _sid_of(row: object) -> str:

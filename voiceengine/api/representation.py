@@ -167,6 +167,8 @@ class Representation(Generic[R]):
     """What the resource is, for the reference."""
     name: str = ""
     """What it is called in the OpenAPI document and the reference; empty: `item`."""
+    xml_fields: tuple[Field[R], ...] = attrs.field(init=False, eq=False, repr=False)
+    """Fields of the XML form in their order."""
 
     @property
     def title(self) -> str:
@@ -177,12 +179,12 @@ class Representation(Generic[R]):
         """Key of the array of a paged list."""
         return (self.twilio_key if render.twilio else "") or self.list_key
 
-    def xml_fields(self) -> list[Field[R]]:
-        """Fields of the XML form in their order."""
+    @xml_fields.default
+    def _in_xml_order(self) -> tuple[Field[R], ...]:
         shown = [field for field in self.fields if field.only in (None, "xml")]
         if self.xml_order:
             shown.sort(key=lambda field: self.xml_order.index(field.element))
-        return shown
+        return tuple(shown)
 
     def to_json(self, row: R, render: Render) -> dict[str, object]:
         """The row as a JSON object."""
@@ -215,7 +217,7 @@ class Representation(Generic[R]):
     def to_xml(self, row: R, render: Render) -> str:
         """The row as an XML element."""
         parts = []
-        for field in self.xml_fields():
+        for field in self.xml_fields:
             value = field.value(row, render)
             if isinstance(value, Nested):
                 inner = "".join(element(name, member) for _, name, member in value.members)
@@ -289,9 +291,17 @@ def list_element(
     attributes: Iterable[tuple[str, object]],
 ) -> str:
     """A list element with attributes."""
-    head = "".join(f" {name}={quoteattr(xml_text(value))}" for name, value in attributes)
+    head, tail = list_tags(representation, attributes)
     inner = "".join(representation.to_xml(row, render) for row in rows)
-    return f"<{representation.items}{head}>{inner}</{representation.items}>"
+    return f"{head}{inner}{tail}"
+
+
+def list_tags(
+    representation: Representation[Any], attributes: Iterable[tuple[str, object]]
+) -> tuple[str, str]:
+    """What stands before and behind the rows of a list element."""
+    given = "".join(f" {name}={quoteattr(xml_text(value))}" for name, value in attributes)
+    return f"<{representation.items}{given}>", f"</{representation.items}>"
 
 
 @attrs.frozen

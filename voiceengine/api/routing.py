@@ -238,6 +238,11 @@ class Router:
         return self._routes
 
     @property
+    def reactor(self) -> Any:
+        """IReactorTime."""
+        return self._deps.reactor
+
+    @property
     def settings(self) -> Settings:
         """Of the engine."""
         return self._deps.settings

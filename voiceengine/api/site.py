@@ -24,9 +24,10 @@ from voiceengine.api.deps import ApiDeps
 from voiceengine.api.dictionary import PAGES, error_page
 from voiceengine.api.errors import ApiError
 from voiceengine.api.openapi import DOCUMENT, document_reply
+from voiceengine.api.rendering import encode_in_turns
 from voiceengine.api.representation import Problem, Render, encode
 from voiceengine.api.routing import TWILIO_MOUNT, Reply, Route, Router, negotiate
-from voiceengine.errors import CallControlError
+from voiceengine.errors import CallControlError, QueryTooLong
 
 MOUNTS = ("/restcomm/2012-04-24", "/api/2012-04-24", "/2012-04-24")
 LINGER_SECONDS = 2.0
@@ -40,6 +41,8 @@ def problem(error: Exception) -> tuple[Problem, dict[str, str]]:
         return found, error.headers
     if isinstance(error, CallControlError):
         return Problem(error.message, "", error.code, error.status), {}
+    if isinstance(error, QueryTooLong):
+        return Problem(error.message, "QUERY_TOO_LONG", 0, 503), {}
     return Problem("The server failed to carry out the request.", "", 0, 500), {}
 
 
@@ -166,7 +169,7 @@ class _Leaf(Resource):
             reply = await self.answer(request, segments)
         except Exception as error:
             body, headers = problem(error)
-            if body.status >= 500 and not isinstance(error, ApiError | CallControlError):
+            if body.status >= 500 and not isinstance(error, ApiError | CallControlError | QueryTooLong):
                 method, path = request.method.decode("latin-1"), request.path.decode("latin-1")
                 self.logger.failure("request_failed method={method} path={path}", method=method, path=path)
             reply = Reply(body, body.status)
@@ -194,7 +197,9 @@ class _Leaf(Resource):
                 request.setHeader("Content-Length", "0")
         else:
             shown = render if reply.only is None else attrs.evolve(render, format=reply.only)
-            encoded, content_type = encode(reply.content, shown)
+            encoded, content_type = await encode_in_turns(reply.content, shown, self._router.reactor)
+            if gone:
+                return
             if reply.modified is not None and is_unchanged(request, tag_of(encoded), reply.modified):
                 request.setResponseCode(304)
                 request.finish()

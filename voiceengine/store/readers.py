@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 from twisted.internet.defer import Deferred
 
-from voiceengine.errors import StoreError
+from voiceengine.errors import QueryTooLong, StoreError
 
 THREADS: Final = 2
 """So that one long read does not hold up all others."""
@@ -103,7 +103,7 @@ class Readers:
 
     def _failure(self, error: sqlite3.Error) -> StoreError:
         if str(error) == "interrupted":
-            return StoreError(
+            return QueryTooLong(
                 f"The query was stopped after {self._read_seconds:g} seconds; "
                 "ask for fewer rows by more filters, or for another order."
             )

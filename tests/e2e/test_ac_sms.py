@@ -655,6 +655,38 @@ async def test_a_client_writes_to_a_number_of_another_account(world: World) -> N
 
 
 @case
+async def test_a_message_that_is_too_long_to_be_passed_on_is_413(world: World) -> None:
+    alice, bob = await world.registered("longalice"), await world.registered("longbob")
+    login = ("longalice", PASSWORD)
+    answers = [
+        (await alice.send_text("longbob", text, login=login)).code
+        for text in ("x" * 10_000, "x" * 10_001, "x" * 20_001, " ")
+    ]
+
+    assert answers == [200, 413, 413, 400]
+    assert [len(text.body) for text in bob.texts] == [10_000]
+
+
+@case
+async def test_the_carrier_sends_to_a_number_and_gets_its_answer(world: World) -> None:
+    carrier = carrier_of(world)
+    number = await sms_number(world, sms("answer", to="+17776660001"))
+    await world.registered("trunkbob")
+    taken = await carrier.send_text(number, "from far away", headers=[("X-Message-Hops", "4")])
+    seen = await world.asked("sms", within=PATIENT)
+    reply = await carrier.to("+17776660001")
+    looping = await carrier.send_text(number, "again", headers=[("X-Message-Hops", "11")])
+    client = await carrier.send_text("trunkbob", "x")
+    transit = await carrier.send_text("+17776660002", "x")
+
+    assert (taken.code, looping.code, client.code, transit.code) == (202, 483, 404, 404)
+    assert (seen.form["From"], seen.form["Body"]) == ("carrier", "from far away")
+    assert not [name for name in seen.form if "Hops" in name]
+    assert reply.get("X-Message-Hops") == "5"
+    assert world.count("sms") == 1
+
+
+@case
 async def test_many_messages_at_once_are_all_answered_and_recorded(world: World) -> None:
     number = await sms_number(world, document(""))
     phones = [await world.phone(outside()) for _ in range(5)]

@@ -204,6 +204,9 @@ async def test_waiting_messages_survive_a_restart_and_a_crash(app: WebApp, tmp_p
 
     world = await run_engine(app, data, "messages.offline=hold")
     sids.append((await send(world, To=to, Body="three"))["sid"])
+    blank = await send(world, To=to, Body="secret")
+    await reaches(world, blank["sid"], "queued")
+    assert (await world.rest.post(f"SMS/Messages/{blank['sid']}.json", Body="")).status == 200
     listed = [(await reaches(world, sid, "queued"))["body"] for sid in sids]
     await pause(0.5)  # what was told is written by then
     world.engine.kill()
@@ -215,8 +218,10 @@ async def test_waiting_messages_survive_a_restart_and_a_crash(app: WebApp, tmp_p
     await bob.text(3, PATIENT)
     for sid in sids:
         await reaches(world, sid, "delivered")
+    lost = await reaches(world, blank["sid"], "failed")  # nobody knows its text any more
     await end(world)
 
+    assert lost["error_code"] == 30004
     assert listed == ["one", "two", "three"]
     assert bodies(bob) == ["one", "two", "three"]
 

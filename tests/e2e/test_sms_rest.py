@@ -68,8 +68,7 @@ async def test_a_message_is_taken_with_the_keys_of_the_reference(world: World) -
     text = await carrier_of(world).to(to)
     base = f"/restcomm/2012-04-24/Accounts/{world.rest.account_sid}/SMS/Messages"
 
-    shown = {name for name, value in found.items() if value is not None}
-    assert shown == {
+    assert list(found) == [
         "sid",
         "date_created",
         "date_updated",
@@ -81,7 +80,7 @@ async def test_a_message_is_taken_with_the_keys_of_the_reference(world: World) -
         "direction",
         "api_version",
         "uri",
-    }
+    ]
     assert re.fullmatch(r"SM[0-9a-f]{32}", found["sid"])
     assert (found["from"], found["to"], found["body"]) == ("19876543212", to, "Test SMS")
     assert (found["status"], found["direction"]) == ("sending", "outbound-api")

@@ -104,11 +104,13 @@ MESSAGE: Representation[MessageRow] = Representation(
     doc="A text message that was sent or received.",
     fields=_FIELDS,
 )
+_LATER: Final = ("num_segments", "error_code", "error_message")
+"""What the answer to the request that sends leaves out."""
 SENT_MESSAGE: Representation[MessageRow] = attrs.evolve(
     MESSAGE,
     doc="A text message right after it was taken.",
     fields=tuple(
-        attrs.evolve(field, value=lambda row, _: None) if field.json == "num_segments" else field
+        attrs.evolve(field, value=lambda row, _: None, json_null=None) if field.json in _LATER else field
         for field in _FIELDS
     ),
 )

@@ -63,9 +63,9 @@ class MessageRecords:
     def journal(self, event: str, **fields: object) -> None:
         """Log an event."""
         log.debug(
-            "message_flow message={message} event={event} {detail}",
+            "message_flow message={message} step={step} {detail}",
             message=self._row.sid,
-            event=event,
+            step=event,
             detail=mask(str(fields)),
         )
 

@@ -14,7 +14,7 @@ from voiceengine.calls.records import store_notice
 from voiceengine.calls.routing import Caller, Notice
 from voiceengine.errors import CallControlError
 from voiceengine.messages.delivery import HOPS_HEADER, Handover, extra_headers
-from voiceengine.messages.requests import SendMessage
+from voiceengine.messages.requests import MAX_BODY, SendMessage
 from voiceengine.messages.routing import Refuse, ToApplication, ToClient, ToTrunk
 from voiceengine.messages.trunk import REPORT_TYPE, read_report
 from voiceengine.sip.headers import text_of_user
@@ -123,7 +123,8 @@ class Inbound:
         try:
             taken = self._service.take(wanted, timeout=RELAY_SECONDS)
         except CallControlError as refusal:
-            message.respond(refusal.status if refusal.status in (403, 503) else 400)
+            code = refusal.status if refusal.status in (403, 503) else 400
+            message.respond(413 if len(wanted.body) > MAX_BODY else code)
             return
         work: Deferred[None] = Deferred.fromCoroutine(self._answer(message, wanted, taken.handed))
         self._running.add(work)

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from voiceengine.calls.callbacks import CallbackQueue
 from voiceengine.calls.fetcher import WebClient
+from voiceengine.calls.records import mask
 from voiceengine.messages.delivery import DeliveryReport, Handover
 from voiceengine.messages.requests import ERRORS
 from voiceengine.store.rows import MessageRow
@@ -175,7 +176,12 @@ class Ledger:
         if queue is None:
 
             def note(event: str, **fields: object) -> None:
-                log.debug("{event} message={message}", event=event, message=row.sid, **fields)
+                log.debug(
+                    "message_callback message={message} step={step} {detail}",
+                    message=row.sid,
+                    step=event,
+                    detail=mask(str(fields)),
+                )
 
             queue = self._queues[row.sid] = CallbackQueue(self._web, row.sid, note)
         queue.send(row.status_callback, row.status_callback_method, callback_parameters(row))

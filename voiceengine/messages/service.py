@@ -312,8 +312,11 @@ class MessageService:
             handover = failed(SUSPENDED, 403)
         elif client is None:
             handover = failed(UNKNOWN, 404)
+        elif not row.body:
+            handover = failed(BLOCKED, 403)  # its text was removed, and an earlier run of the engine knew it
         else:
-            text = self._text(current, client.login)
+            # a text that was removed from the record meanwhile is still known here
+            text = self._text(attrs.evolve(current, body=row.body), client.login)
             try:
                 handover = await self._clients.send(
                     text, client, self.context.settings.messages.answer_timeout

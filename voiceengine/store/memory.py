@@ -7,6 +7,7 @@ each other closely never work on the same old row. Call everything on the reacto
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -41,7 +42,7 @@ class Version:
 
 
 class _Index(Generic[R]):
-    """Rows by some key, in the order in which they were put."""
+    """Rows by some key, in the order in which they came to it."""
 
     def __init__(self) -> None:
         self._rows: dict[Any, dict[str, R]] = {}
@@ -67,6 +68,10 @@ class MemoryRepository(Generic[R]):
         self._version = version
         self._rows: dict[str, R] = {}
         self._indexes: dict[str, _Index[R]] = {}
+        self._waiting: Counter[str] = Counter()
+        """Sid -> writes that are on their way."""
+        self._stored: dict[str, R | None] = {}
+        """Of these sids: what the database has."""
 
     def _keys(self, row: R) -> Iterator[tuple[str, object]]:
         """Yield (index, key) for each index that the row belongs to."""
@@ -125,7 +130,9 @@ class MemoryRepository(Generic[R]):
         return row
 
     async def _write(self, sid: str, row: R | None, statement: str, parameters: tuple[Any, ...]) -> None:
-        old = self._rows.get(sid)
+        # What a refusal goes back to: an earlier write that still waits may be refused as well.
+        self._stored.setdefault(sid, self._rows.get(sid))
+        self._waiting[sid] += 1
         self._replace(sid, row)
 
         def run(connection: sqlite3.Connection) -> None:
@@ -135,19 +142,27 @@ class MemoryRepository(Generic[R]):
             await self._thread.submit(run)
         except StoreError:
             if self._rows.get(sid) is row:
-                self._replace(sid, old)
+                self._replace(sid, self._stored[sid])
             raise
+        else:
+            self._stored[sid] = row
+        finally:
+            self._waiting[sid] -= 1
+            if not self._waiting[sid]:
+                del self._waiting[sid], self._stored[sid]
 
     def _replace(self, sid: str, row: R | None) -> None:
         old = self._rows.get(sid)
+        keys = [] if row is None else list(self._keys(row))
         if old is not None:
             for name, key in self._keys(old):
-                self._indexes[name].drop(key, old)
+                if (name, key) not in keys:  # where the key is the same the row keeps its place
+                    self._indexes[name].drop(key, old)
         if row is None:
             self._rows.pop(sid, None)
         else:
             self._rows[sid] = row
-            for name, key in self._keys(row):
+            for name, key in keys:
                 self._indexes.setdefault(name, _Index()).put(key, row)
         self._version.value += 1
 

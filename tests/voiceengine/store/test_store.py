@@ -11,6 +11,7 @@ import attrs
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.utils import getProcessValue
 
 from voiceengine.errors import StoreError
@@ -172,6 +173,33 @@ async def test_a_refused_write_is_taken_back(store: Store) -> None:
     assert store.accounts.get(AC2) is None
     found = store.accounts.by_email("a@example.com")
     assert found is not None and found.sid == AC
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_row_that_changes_keeps_its_place_in_the_lists(store: Store) -> None:
+    first, second, third = [await store.clients.add(client(name)) for name in ("alice", "bob", "carol")]
+    changed = await store.clients.update(attrs.evolve(first, friendly_name="Alice"))
+    moved = await store.clients.update(attrs.evolve(second, account_sid=AC2))
+
+    assert store.clients.of_account(AC) == (changed, third)
+    assert store.clients.of_account(AC2) == (moved,)
+    assert store.clients.all() == (changed, moved, third)
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_writes_that_are_refused_together_nothing_is_left(store: Store) -> None:
+    await store.accounts.add(account(AC2, email_address="taken@example.com"))
+    row = await store.accounts.add(account(AC))
+    wrong = attrs.evolve(row, email_address="taken@example.com")
+    tries = [wrong, attrs.evolve(wrong, friendly_name="later")]
+    results = await DeferredList(
+        [Deferred.fromCoroutine(store.accounts.update(one)) for one in tries], consumeErrors=True
+    )
+
+    assert [success for success, _ in results] == [False, False]
+    assert store.accounts.get(AC) == row
+    found = store.accounts.by_email("taken@example.com")
+    assert found is not None and found.sid == AC2
 
 
 @pytest_twisted.ensureDeferred

@@ -10,22 +10,25 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from twisted.internet import error, task
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from media.audio_fetch import TreqAudioFetch
-from media.pool import Pool, PoolConfig
-from media.prompts import AudioCache, trim
-from media.speech.espeak import EspeakEngine
-from media.speech.gtts_engine import GttsEngine
+from media.pool import Pool
 from media.speech.request import SpeechError, SpeechRequest
 from media.speech.service import SpeechService
-from media.tones import RINGING_SECONDS, ensure_assets
-from rcml.interpreter import InterpreterSettings
-from rcml.ports import Prompt
+from media.tones import ensure_assets
 from voiceengine.api import ApiDeps, build_site
+from voiceengine.api.closing import finish_closing
+from voiceengine.assembly import (
+    interpreter_settings,
+    listens_everywhere,
+    make_audio,
+    make_speech,
+    own_hosts,
+    pool_config,
+)
 from voiceengine.bootstrap import (
     DEMO_NUMBER,
     ORGANIZATION_SID,
@@ -44,6 +47,7 @@ from voiceengine.config import Settings
 from voiceengine.demo.pages import demo_resource
 from voiceengine.errors import CallControlError, ConfigError, EngineError
 from voiceengine.gateways.keeper import GatewayKeeper
+from voiceengine.gauges import register_gauges
 from voiceengine.messages.context import MessageContext
 from voiceengine.messages.mail import MailService
 from voiceengine.messages.service import MessageService
@@ -58,7 +62,6 @@ from voiceengine.store.store import Store
 log = Logger()
 
 SWEEP_SECONDS = 30.0
-CACHE_BYTES = 1_000_000_000
 THREADS = 4
 
 
@@ -86,6 +89,7 @@ class Engine:
         self.http_port = 0
         self.credentials: dict[str, Any] = {}
         self._threads = ThreadPool(1, THREADS, "voiceengine-files")
+        self._one_writes = DeferredLock()
         self._speech: SpeechService
         self._web: WebClient
         self._http: Any = None
@@ -112,7 +116,7 @@ class Engine:
         self._lock(folder / "lock")
         # the zygote comes first: it must not inherit sockets
         edge_port = self.edge.open_internal()
-        self.pool = Pool(self._reactor, self._pool_config(edge_port))
+        self.pool = Pool(self._reactor, pool_config(settings, edge_port))
         try:
             await self.pool.start()
         except (RuntimeError, OSError) as problem:
@@ -129,6 +133,8 @@ class Engine:
         self.instance_id = self._instance_id(folder / "instance")
         await ensure_organization(self.store, self.settings.sip.domain)
         account = await ensure_account(self.store)
+        announcements = folder / "cache" / "announcements"
+        await finish_closing(self.store, folder / "recordings", announcements, self._reactor)
         self._make_calls(folder)
         self._listen_http(folder)
         access, manager = self._context.access, self.manager
@@ -137,7 +143,7 @@ class Engine:
         except error.CannotListenError as problem:
             raise ConfigError(f"sip.listen: {problem}") from problem
         await self._write_credentials(folder / "credentials.json", account)
-        self._gauges()
+        register_gauges(self)
         manager.start()
         self.gateways.start()
         await self.messages.start()
@@ -157,33 +163,6 @@ class Engine:
                 f"data.directory = {path.parent} is in use by another engine; give this one its own folder"
             ) from None
 
-    def _pool_config(self, edge_port: int) -> PoolConfig:
-        settings = self.settings
-        return PoolConfig(
-            edge_port=edge_port,
-            rtp_address=self._rtp_address(),
-            public_address=settings.sip.public_address if ":" not in settings.sip.public_address else "",
-            rtp_ports=settings.media.rtp_ports,
-            codecs=list(settings.media.codecs),
-            vad=settings.media.vad,
-            inband_digits=settings.media.inband_digits,
-            max_legs=settings.media.max_legs,
-            spare_workers=settings.media.spare_workers,
-            idle_seconds=settings.media.worker_idle_seconds,
-            start_rate=settings.media.start_rate,
-        )
-
-    def _rtp_address(self) -> str:
-        from voiceengine.sip.transport import default_address, make_listener
-
-        if self.settings.media.rtp_address:
-            return self.settings.media.rtp_address
-        for uri in self.settings.sip.listen:
-            listener = make_listener(uri, "")
-            if not listener.is_v6:
-                return default_address(listener.host)
-        return "127.0.0.1"
-
     def _instance_id(self, path: Path) -> str:
         try:
             found = path.read_text("ascii").strip()
@@ -194,39 +173,13 @@ class Engine:
             path.write_text(found, "ascii")
         return found
 
-    def own_hosts(self) -> set[str]:
-        """Domains and addresses that mean this engine."""
-        from voiceengine.sip.transport import make_listener
-
-        hosts = {"localhost", self.settings.sip.domain}
-        for uri in self.settings.sip.listen:
-            listener = make_listener(uri, self.settings.sip.public_address)
-            hosts |= {listener.host, listener.public_host.strip("[]")}
-        return hosts
-
-    def _wildcard(self) -> bool:
-        return any("//0.0.0.0:" in uri or "//[::]:" in uri for uri in self.settings.sip.listen)
-
     def _make_calls(self, folder: Path) -> None:
         settings = self.settings
         self._web = WebClient(self._reactor, settings.web, self.metrics.fetched)
-        self._speech = self._make_speech(folder)
-        fetch = TreqAudioFetch(
-            self._reactor,
-            self._web.agent,
-            timeout=settings.web.timeout,
-            max_bytes=settings.web.max_audio_bytes,
-        )
-        audio = AudioCache(
-            self._reactor,
-            folder / "cache" / "audio",
-            fetch,
-            pool=self._threads,
-            now=time.time,
-            max_age_seconds=settings.web.cache_seconds,
-            enabled=not settings.web.cache_no_wav,
-        )
-        hosts = sorted(self.own_hosts())
+        cache = folder / "cache"
+        self._speech = make_speech(self._reactor, settings, cache, self._threads)
+        audio = make_audio(self._reactor, settings, cache, self._threads, self._web)
+        hosts = sorted(own_hosts(settings.sip))
         access = Access(
             settings.sip, self.store, self.location, time.time, self.edge.counters, hosts, ORGANIZATION_SID
         )
@@ -251,12 +204,7 @@ class Engine:
             recordings=(folder / "recordings").absolute(),
             api_url="",
             metrics=self.metrics,
-            interpreter=InterpreterSettings(
-                max_switches=settings.calls.max_switches,
-                null_literals=settings.web.null_literals,
-                answer_on_bridge=settings.calls.answer_on_bridge,
-                ringing=Prompt(source=str(assets.ringing), seconds=RINGING_SECONDS, label="ringing"),
-            ),
+            interpreter=interpreter_settings(settings, assets),
         )
         self._tables = StoreTables(
             self.store,
@@ -264,7 +212,7 @@ class Engine:
             self.location,
             organization_sid=ORGANIZATION_SID,
             own_hosts=hosts,
-            wildcard=self._wildcard(),
+            wildcard=listens_everywhere(settings.sip),
             settings=settings.sip,
         )
         self.manager = CallManager(self._context, Router(self._tables))
@@ -290,27 +238,6 @@ class Engine:
         self._context.messaging = self.messages
         self.edge.on_message = self.messages
         self.manager.supervision.messages = lambda: self.messages.counters
-
-    def _make_speech(self, folder: Path) -> SpeechService:
-        speech = self.settings.speech
-        makers: dict[str, Any] = {
-            "espeak": lambda: EspeakEngine(self._reactor),
-            "gtts": lambda: GttsEngine(
-                self._reactor, timeout=speech.gtts_timeout, base_url=speech.gtts_base_url
-            ),
-        }
-        engines = [makers[name]() for name in speech.engines]
-        if "espeak" not in speech.engines:
-            engines.append(makers["espeak"]())  # it is always there
-        trim(folder / "cache" / "speech", CACHE_BYTES)
-        trim(folder / "cache" / "audio", CACHE_BYTES)
-        return SpeechService(
-            self._reactor,
-            engines,
-            folder / "cache" / "speech",
-            pool=self._threads,
-            max_characters=speech.max_characters,
-        )
 
     def _listen_http(self, folder: Path) -> None:
         http = self.settings.http
@@ -396,38 +323,13 @@ class Engine:
         self.credentials["auth_token"] = account.auth_token
         path = self.settings.data.directory / "credentials.json"
         text = json.dumps(self.credentials, indent=2) + "\n"
-        written = deferToThreadPool(self._reactor, self._threads, write_private, path, text)
+        # One after the other: of two changes the later one stays.
+        written = self._one_writes.run(
+            deferToThreadPool, self._reactor, self._threads, write_private, path, text
+        )
         written.addErrback(lambda failure: log.failure("credentials_not_written", failure))
 
     # -------------------------------------------------------------- state
-
-    def _gauges(self) -> None:
-        gauge = self.metrics.gauge
-        gauge("registrations", "Valid bindings", self.location.count)
-        gauge("gateways_registered", "Registrations of this engine with providers", self.gateways_registered)
-        for name, text in (
-            ("workers", "Media workers that can take legs"),
-            ("workers_spare", "Media workers without a leg"),
-            ("slots", "Legs that the present workers can hold"),
-            ("slots_used", "Legs in use, with those just over"),
-            ("slots_kept", "Free legs that are kept for calls which will dial"),
-            ("bridges", "Bridges: joined calls and conferences"),
-            ("links", "Links between workers, or between workers and the mixer"),
-            ("mixers", "Mixer processes"),
-            ("frames_lost", "Audio frames of 20 ms that were lost on links"),
-            ("frames_concealed", "Audio frames of 20 ms that were made up because they came late or never"),
-        ):
-            gauge(name, text, lambda name=name: self.pool.counts()[name])  # type: ignore[misc]
-        gauge("conferences", "Live conferences", lambda: len(self.manager.conference_book.live))
-        gauge("lateness_seconds", "How late the reactor is, smoothed", lambda: self.manager.overload.lateness)
-        gauge("worker_deaths", "Media workers that died", lambda: self.pool.deaths)
-        gauge("store_failed_writes", "Rows that could not be written", lambda: self.store.failed_writes)
-        gauge("store_waiting_writes", "Rows that wait to be written", lambda: self.store.waiting_writes)
-        self.metrics.sip_events = lambda: self.edge.counters
-
-    def gateways_registered(self) -> int:
-        """Gateways that hold a registration of this engine."""
-        return self.gateways.count()
 
     def health(self) -> tuple[bool, dict[str, object]]:
         """Whether calls can come, and counts."""

@@ -12,8 +12,8 @@ from rcml.verb import Text, Verb, verb
 NOT_ALLOWED = 11001
 SUBJECT = "Restcomm Email Service"
 
-_BETWEEN = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')
-"""A comma that stands in no quoted name."""
+_ADDRESS = re.compile(r'(?:[^,"]|"[^"]*"|")+')
+"""What stands between two commas that are in no quoted name; a quote that nothing closes begins none."""
 
 
 def _addresses(xml: str, doc: str) -> Attribute[str]:
@@ -24,7 +24,7 @@ def _addresses(xml: str, doc: str) -> Attribute[str]:
 
 def addresses(text: str) -> tuple[str, ...]:
     """Read a list of mail addresses, each of which may have a name in front."""
-    return tuple(filter(None, (_one_line(part) for part in _BETWEEN.split(text))))
+    return tuple(filter(None, (_one_line(part) for part in _ADDRESS.findall(text))))
 
 
 def _one_line(text: str) -> str:

@@ -68,6 +68,10 @@ def test_lists_of_addresses(text, expected):
     assert addresses(text) == expected
 
 
+def test_a_long_list_is_read_in_one_pass():
+    assert len(addresses("a@b," * 200_000 + '"')) == 200_001
+
+
 @pytest.mark.parametrize(
     ("attributes", "missing"),
     [("", "to"), ('to="a@h"', "from"), ('from="a@h"', "to"), ('to="," from="a@h"', "to")],

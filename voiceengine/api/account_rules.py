@@ -27,6 +27,8 @@ SUPER_ADMIN_EMAIL: Final = "administrator@company.com"
 """Of the account that the first start makes; nobody else gets it."""
 
 WEAK: Final = "Password too weak"
+MAX_PASSWORD: Final = 256
+"""Longest password, characters."""
 EMAIL_TAKEN: Final = "The email address used for the new account is already in use."
 NO_ORGANIZATION: Final = "Missing Organization SID or Domain Name"
 
@@ -39,7 +41,7 @@ PASSWORD = Param(
     "Password",
     required="Password can not be null.",
     secret=True,
-    doc="Its score must be 50 or more. Only a salted hash is kept; it is never returned.",
+    doc="Its score must be 50 or more, its length 256 at most. A salted hash is kept; it is never returned.",
 )
 NAME = Param("FriendlyName", "name", doc="Up to 64 characters; the e-mail address when it is not given.")
 STATUS = Param("Status", doc="active, closed, suspended, inactive or uninitialized, in any letter case.")
@@ -52,7 +54,7 @@ NEW_NAME = Param("FriendlyName", "name", doc="Also copied to the linked client."
 NEW_PASSWORD = Param(
     "Password",
     secret=True,
-    doc="Its score must be 50 or more; an uninitialized account becomes active, the linked client follows.",
+    doc="As on creation; an uninitialized account becomes active, the linked client follows.",
 )
 NEW_STATUS = Param(
     "Status",
@@ -156,14 +158,25 @@ def find_organization(store: Store, text: str | None) -> Organization | None:
     return found if found is not None and found.status == "active" else None
 
 
+def check_strong(password: str) -> None:
+    """Refuse a password that is too weak, or so long that its score would take long.
+
+    Raises:
+        ApiError: 400.
+    """
+    if len(password) > MAX_PASSWORD:
+        raise bad(f"Password must not be longer than {MAX_PASSWORD} characters.")
+    if not is_strong(password):
+        raise bad(WEAK)
+
+
 async def hashed(deps: ApiDeps, password: str) -> str:
     """Hash a password in a thread.
 
     Raises:
-        ApiError: it is too weak.
+        ApiError: it is too weak or too long.
     """
-    if not is_strong(password):
-        raise bad(WEAK)
+    check_strong(password)
     return await deferToThreadPool(deps.reactor, deps.reactor.getThreadPool(), hash_password, password)
 
 
@@ -174,9 +187,15 @@ def linked_client(store: Store, account: Account) -> Client | None:
 
 
 async def add_linked_client(deps: ApiDeps, account: Account, password: str) -> bool:
-    """Make the linked client unless its login exists in the organization; tells whether it did."""
+    """Make the linked client unless its login exists in the organization or the account is closed.
+
+    Tells whether it did.
+    """
     login = account.email_address.rpartition("@")[0]
-    if deps.store.clients.by_login(login, account.organization_sid) is not None:
+    current = deps.store.accounts.get(account.sid)
+    if current is None or current.status == "closed":
+        return False
+    if deps.store.clients.by_login(login, current.organization_sid) is not None:
         return False
     client = make_client(account.sid, login, password, deps.realm)
     await deps.store.clients.add(attrs.evolve(client, friendly_name=account.friendly_name))

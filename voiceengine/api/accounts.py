@@ -25,9 +25,9 @@ from voiceengine.api.account_rules import (
     ROTATE,
     STATUS,
     STATUSES,
-    WEAK,
     add_linked_client,
     check_free,
+    check_strong,
     conflicts,
     find_organization,
     follow,
@@ -44,7 +44,7 @@ from voiceengine.api.declare import Operation, Param
 from voiceengine.api.errors import CLOSED, ApiError, bad, forbidden
 from voiceengine.api.representation import Field, Many, Nested, One, Render, Representation, date, plain
 from voiceengine.api.routing import NOT_ACTIVE, Context, Reply, Route
-from voiceengine.store.passwords import is_strong
+from voiceengine.errors import StoreError
 from voiceengine.store.rows import Account, new_sid, now
 
 # JSON key, XML name, path below the account
@@ -180,7 +180,7 @@ def _organization_for(context: Context, parent: Account) -> str:
 
 
 async def _create(context: Context) -> Reply:
-    body, parent, deps = context.body, context.acting, context.deps
+    body, deps = context.body, context.deps
     context.active()
     if context.twilio and "EmailAddress" not in body:
         return await _create_nameless(context)
@@ -188,14 +188,20 @@ async def _create(context: Context) -> Reply:
         read_email(body)
     password: str = body.read(PASSWORD)
     email = read_email(body)
-    if not is_strong(password):
-        raise bad(WEAK)
-    row = _new_account(context, sid_of_email(email), email)
+    check_strong(password)
+    _new_account(context, sid_of_email(email), email)
     check_free(deps.store, email)
     password_hash = await hashed(deps, password)
-    check_free(deps.store, email)  # another request may have taken it while the hash was made
-    row = await deps.store.accounts.add(attrs.evolve(row, password_hash=password_hash, parent_sid=parent.sid))
-    await add_linked_client(deps, row, password)
+    # Other requests ran while the hash was made: the address may be taken, the parent closed or moved.
+    context.active()
+    check_free(deps.store, email)
+    row = attrs.evolve(_new_account(context, sid_of_email(email), email), password_hash=password_hash)
+    row = await deps.store.accounts.add(row)
+    try:
+        await add_linked_client(deps, row, password)
+    except StoreError:
+        await deps.store.accounts.delete(row.sid)  # so that it can be tried again
+        raise
     context.changed()
     return Reply(One(ACCOUNT, row))
 
@@ -210,7 +216,8 @@ async def _create_nameless(context: Context) -> Reply:
 
 
 def _new_account(context: Context, sid: str, email: str) -> Account:
-    body, parent = context.body, context.acting
+    body = context.body
+    parent = context.deps.store.accounts.get(context.acting.sid) or context.acting
     if level(context.deps.store, parent) >= LEVELS:
         raise bad("This account is not allowed to have sub-accounts")
     return Account(
@@ -234,14 +241,14 @@ async def _update(context: Context) -> Reply:
         raise bad(CLOSED)
     name: str | None = body.read(NEW_NAME)
     password = body.get("Password")
-    role = read_new_role(body, row, context.acting)
-    status = read_status(body, "active" if password and row.status == "uninitialized" else row.status)
-    _check_change(context, row, status, role, password)
+    status, role = _wanted(context, row, password)
     password_hash = None if password is None else await hashed(deps, password)
-    # Other requests ran while the hash was made: their changes are kept.
-    row = deps.store.accounts.get(row.sid) or row
-    if row.status == "closed":
-        raise bad(CLOSED)
+    if password_hash is not None:
+        # Other requests ran while the hash was made: what they changed is kept, and decides.
+        row = deps.store.accounts.get(row.sid) or row
+        if row.status == "closed":
+            raise bad(CLOSED)
+        status, role = _wanted(context, row, password)
     changes: dict[str, Any] = {"date_updated": now(), "role": role}
     if name is not None:
         changes["friendly_name"] = name
@@ -250,19 +257,31 @@ async def _update(context: Context) -> Reply:
     if body.flag("RotateAuthToken"):
         changes["auth_token"] = secrets.token_hex(16)
     row = await deps.store.accounts.update(attrs.evolve(row, **changes))
-    await follow(deps, row, name, password)
-    await _enter(context, row, status)
-    context.changed()
+    try:
+        await follow(deps, row, name, password)
+        await _enter(context, row, status)
+    finally:
+        context.changed()
     return Reply(One(ACCOUNT, deps.store.accounts.get(row.sid) or row))
 
 
-def _check_change(context: Context, row: Account, status: str, role: str, password: str | None) -> None:
-    if context.acting.status == "uninitialized" and status != row.status and not password:
+def _wanted(context: Context, row: Account, password: str | None) -> tuple[str, str]:
+    """Status and role that the account shall have.
+
+    Raises:
+        ApiError: the acting account, as it is now, may not give them.
+    """
+    body, accounts = context.body, context.deps.store.accounts
+    acting = accounts.get(context.acting.sid) or context.acting
+    role = read_new_role(body, row, acting)
+    status = read_status(body, "active" if password and row.status == "uninitialized" else row.status)
+    sets_password = acting.status == "uninitialized" and (password or status == row.status)
+    if acting.status != "active" and not sets_password:
         raise forbidden(NOT_ACTIVE)
-    admin = context.deps.store.accounts.super_admin()
-    if admin is not None and admin.sid == row.sid and (status != "active" or role != row.role):
+    if accounts.is_super_admin(row.sid) and (status != "active" or role != row.role):
         # Nobody could undo it, and the next start would find no super admin.
         raise bad("The super admin stays active and keeps its role.")
+    return status, role
 
 
 async def _enter(context: Context, row: Account, status: str) -> None:
@@ -270,10 +289,9 @@ async def _enter(context: Context, row: Account, status: str) -> None:
     accounts = context.deps.store.accounts
     if status == row.status:
         return
-    tree = (row, *accounts.descendants(row.sid))
+    tree = (accounts.get(row.sid) or row, *accounts.descendants(row.sid))
     changing = [account for account in tree if account.status not in ("closed", status)]
-    for account in changing:
-        await accounts.update(attrs.evolve(account, status=status, date_updated=now()))
+    await accounts.update_all(attrs.evolve(row, status=status, date_updated=now()) for row in changing)
     if status == "closed":
         await close_accounts(context.deps, [account.sid for account in changing])
 
@@ -284,6 +302,8 @@ async def _enter(context: Context, row: Account, status: str) -> None:
 async def _migrate(context: Context) -> Reply:
     deps, row = context.deps, context.account
     accounts = deps.store.accounts
+    if row.status == "closed":
+        raise bad(CLOSED)
     organization = find_organization(deps.store, context.body.text("Organization"))
     if organization is None:
         raise ApiError(412, NO_ORGANIZATION)
@@ -295,8 +315,10 @@ async def _migrate(context: Context) -> Reply:
     reason = conflicts(deps.store, moving, organization.sid)
     if reason is not None:
         raise ApiError(409, reason)
-    for account in moving.values():
-        await accounts.update(attrs.evolve(account, organization_sid=organization.sid, date_updated=now()))
+    await accounts.update_all(
+        attrs.evolve(account, organization_sid=organization.sid, date_updated=now())
+        for account in moving.values()
+    )
     context.changed()
     return Reply(One(ACCOUNT, accounts.get(row.sid) or row))
 

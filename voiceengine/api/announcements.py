@@ -104,6 +104,7 @@ async def _create(context: Context) -> Reply:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(spoken, folder / file)
 
+    context.active()  # speaking took a while
     await _in_thread(context, keep)
     row = AnnouncementRow(
         sid=new_sid("AN"),

@@ -263,16 +263,25 @@ async def _update(context: Context) -> Reply:
     return Reply(One(APPLICATION, ApplicationView(row)))
 
 
+def _references(number: Number, sid: str) -> dict[str, Any]:
+    """Fields of the number that refer to this application, each with what it becomes without it."""
+    return {name: None for name in NUMBER_FIELDS if getattr(number, name) == sid}
+
+
 async def _delete(context: Context) -> Reply:
     row, store = _row(context), context.deps.store
     await store.applications.delete(row.sid)
-    for number in store.numbers.all():
-        dropped: dict[str, Any] = {name: None for name in NUMBER_FIELDS if getattr(number, name) == row.sid}
-        if dropped:
-            await store.numbers.update(attrs.evolve(number, **dropped, date_updated=now()))
-    for client in store.clients.all():
-        if client.voice_application_sid == row.sid:
-            await store.clients.update(attrs.evolve(client, voice_application_sid=None, date_updated=now()))
+    # From here on nobody can refer to it any more.
+    await store.numbers.update_all(
+        attrs.evolve(number, **dropped, date_updated=now())
+        for number in store.numbers.of_account(row.account_sid)
+        if (dropped := _references(number, row.sid))
+    )
+    await store.clients.update_all(
+        attrs.evolve(client, voice_application_sid=None, date_updated=now())
+        for client in store.clients.of_account(row.account_sid)
+        if client.voice_application_sid == row.sid
+    )
     context.changed()
     return Reply(status=204)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.web.server import Request
 
 from voiceengine.api.errors import ApiError
@@ -23,10 +24,15 @@ from voiceengine.store.rows import Account
 
 Action = Literal["Create", "Read", "Modify", "Delete"]
 
+log = Logger()
+
 REALM: Final = "Restcomm realm"
 CACHE_SECONDS: Final = 300.0
 CACHE_SIZE: Final = 1000
 MAX_WAITING: Final = 32
+"""Clear passwords that wait to be checked."""
+MAX_OF_ONE: Final = 4
+"""Of one account: who guesses its password must not shut out the others."""
 
 _ALL: Final = frozenset({"Create", "Read", "Modify", "Delete"})
 _READ: Final = frozenset({"Read"})
@@ -121,6 +127,7 @@ class Authenticator:
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, float] = OrderedDict()
         self._one_at_a_time = DeferredSemaphore(1)
+        self._checking: Counter[str] = Counter()
 
     async def authenticate(self, user: str, password: str) -> Account | None:
         """The account whose credentials these are, whatever its status.
@@ -139,18 +146,31 @@ class Authenticator:
         fingerprint = self._fingerprint(account.sid, stored, password)
         if self._is_known(fingerprint):
             return account
-        if len(self._one_at_a_time.waiting) >= MAX_WAITING:
+        if not await self._is_right(account.sid, password, stored):
+            log.info("api_password_refused account={account}", account=account.sid)
+            return None
+        self._remember(fingerprint)
+        # Others ran while the password was checked: the account as it is now counts.
+        account = self._store.accounts.get(account.sid)
+        return account if account is not None and account.password_hash == stored else None
+
+    async def _is_right(self, sid: str, password: str, stored: str) -> bool:
+        waiting = len(self._one_at_a_time.waiting)
+        if waiting >= MAX_WAITING or self._checking[sid] >= MAX_OF_ONE:
             raise ApiError(
                 503, "Too many passwords are being checked; try again.", headers={"Retry-After": "2"}
             )
         pool = self._reactor.getThreadPool()
-        good = await self._one_at_a_time.run(
-            deferToThreadPool, self._reactor, pool, self._verify, password, stored
-        )
-        if not good:
-            return None
-        self._remember(fingerprint)
-        return account
+        self._checking[sid] += 1
+        try:
+            good: bool = await self._one_at_a_time.run(
+                deferToThreadPool, self._reactor, pool, self._verify, password, stored
+            )
+        finally:
+            self._checking[sid] -= 1
+            if not self._checking[sid]:
+                del self._checking[sid]
+        return good
 
     def _fingerprint(self, *parts: str) -> bytes:
         return hmac.digest(self._key, "\0".join(parts).encode(), hashlib.sha256)

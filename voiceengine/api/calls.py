@@ -204,8 +204,7 @@ async def call_row(context: Context) -> CallRow:
     row = await context.deps.store.calls.get(sid)
     if row is None:
         raise not_found("call")
-    admin = context.deps.store.accounts.super_admin()
-    if admin is None or admin.sid != context.acting.sid:
+    if not context.is_super_admin:
         context.own(row.account_sid)
     return row
 

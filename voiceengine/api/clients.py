@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import attrs
 
-from voiceengine.api.account_rules import FORBIDDEN_IN_LOGIN, WEAK
+from voiceengine.api.account_rules import FORBIDDEN_IN_LOGIN, check_strong
 from voiceengine.api.declare import API_VERSION_PARAM, Operation, Param
 from voiceengine.api.errors import ApiError, bad, not_found
 from voiceengine.api.representation import Field, Many, One, Representation, date, optional, plain
 from voiceengine.api.routing import Context, Reply, Route
-from voiceengine.store.passwords import ha1_md5, ha1_sha256, is_strong, make_client
+from voiceengine.store.passwords import ha1_md5, ha1_sha256, make_client
 from voiceengine.store.rows import Client, now
 
 TAKEN = (
@@ -30,11 +30,9 @@ PASSWORD = Param(
     "Password",
     required="Password can not be null.",
     secret=True,
-    doc="Its score must be 50 or more; only digests are kept.",
+    doc="Its score must be 50 or more, its length 256 at most; only digests are kept.",
 )
-NEW_PASSWORD = Param(
-    "Password", secret=True, doc="Its score must be 50 or more; registered phones are dropped."
-)
+NEW_PASSWORD = Param("Password", secret=True, doc="As on creation; registered phones are dropped.")
 NAME = Param("FriendlyName", "name", doc="Up to 64 characters; the login when it is not given.")
 STATUS = Param("Status", doc="1 enabled, 0 disabled; anything else is ignored.")
 URLS = {
@@ -146,8 +144,7 @@ async def _create(context: Context) -> Reply:
         if existing.account_sid != context.account.sid:
             raise ApiError(409, TAKEN)
         return Reply(One(CLIENT, existing))
-    if not is_strong(password):
-        raise bad(WEAK)
+    check_strong(password)
     row = make_client(context.account.sid, login, password, context.deps.realm)
     row = _settings(context, attrs.evolve(row, api_version=body.read(API_VERSION_PARAM)))
     row = await clients.add(row)
@@ -175,8 +172,7 @@ async def _update(context: Context) -> Reply:
     row = _settings(context, _row(context))
     password = context.body.get("Password")
     if password is not None:
-        if not is_strong(password):
-            raise bad(WEAK)
+        check_strong(password)
         realm = context.deps.realm
         row = attrs.evolve(
             row,

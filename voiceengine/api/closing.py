@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -16,6 +15,7 @@ from voiceengine.api.deps import ApiDeps
 from voiceengine.api.paging import MAX_SIZE
 from voiceengine.api.ports import ModifyCall
 from voiceengine.errors import CallControlError
+from voiceengine.store import Store
 from voiceengine.store.memory import MemoryRepository
 from voiceengine.store.query import Filter, ListQuery
 from voiceengine.store.rows import CallRow
@@ -26,6 +26,8 @@ LIVE: Final = ("queued", "ringing", "in-progress")
 WAIT_SECONDS: Final = 5.0
 """How long ended calls have to write what they recorded, before recordings are removed."""
 LOOK_SECONDS: Final = 0.1
+AT_ONCE: Final = 500
+"""Accounts whose rows are removed by one statement."""
 
 
 async def close_accounts(deps: ApiDeps, account_sids: Sequence[str]) -> None:
@@ -36,7 +38,33 @@ async def close_accounts(deps: ApiDeps, account_sids: Sequence[str]) -> None:
     if not account_sids:
         return
     await _end_calls(deps, account_sids)
-    store = deps.store
+    await _remove_owned(deps.store, account_sids, deps.recordings_folder, deps.cache_folder, deps.reactor)
+    for sid in account_sids:
+        log.info("account_closed account={account}", account=sid)
+
+
+async def finish_closing(store: Store, recordings_folder: Path, cache_folder: Path, reactor: Any) -> None:
+    """Remove what closed accounts still own: an earlier run may have ended while it closed them.
+
+    Args:
+        store: the store; no call of an earlier run is live any more.
+        recordings_folder: of the media of recordings.
+        cache_folder: of the audio of announcements, a folder for each account.
+        reactor: IReactorThreads.
+    """
+    closed = [account.sid for account in store.accounts.all() if account.status == "closed"]
+    for start in range(0, len(closed), AT_ONCE):
+        part = closed[start : start + AT_ONCE]
+        await _remove_owned(store, part, recordings_folder, cache_folder, reactor)
+
+
+async def _remove_owned(
+    store: Store,
+    account_sids: Sequence[str],
+    recordings_folder: Path,
+    cache_folder: Path | None,
+    reactor: Any,
+) -> None:
     repositories: tuple[MemoryRepository[Any], ...] = (
         store.applications,
         store.numbers,
@@ -45,17 +73,14 @@ async def close_accounts(deps: ApiDeps, account_sids: Sequence[str]) -> None:
     )
     closed = frozenset(account_sids)
     for repository in repositories:
-        owned = [row.sid for row in repository.all() if row.account_sid in closed]
-        await gatherResults([Deferred.fromCoroutine(repository.delete(sid)) for sid in owned])
+        await repository.delete_all([row.sid for row in repository.all() if row.account_sid in closed])
     await store.notifications.delete_of_accounts(account_sids)
     await store.announcements.delete_of_accounts(account_sids)
     await store.transcriptions.delete_of_accounts(account_sids)
     recordings = await store.recordings.delete_of_accounts(account_sids)
-    files = [deps.recordings_folder / f"{sid}.wav" for sid in recordings]
-    folders = [] if deps.cache_folder is None else [deps.cache_folder / sid for sid in account_sids]
-    await deferToThreadPool(deps.reactor, deps.reactor.getThreadPool(), _remove, files, folders)
-    for sid in account_sids:
-        log.info("account_closed account={account}", account=sid)
+    files = [recordings_folder / f"{sid}.wav" for sid in recordings]
+    folders = [] if cache_folder is None else [cache_folder / sid for sid in account_sids]
+    await deferToThreadPool(reactor, reactor.getThreadPool(), _remove, files, folders)
 
 
 def _remove(files: Iterable[Path], folders: Iterable[Path]) -> None:

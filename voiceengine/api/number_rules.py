@@ -9,16 +9,15 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberType
 
 from voiceengine.api.errors import bad
+from voiceengine.calls.routing import pattern_problem
 
 NumberType = Literal["Local", "Mobile", "TollFree"]
 
 REGION = "US"
 MAX_LENGTH = 128
-MAX_REPETITIONS = 4
 
 _PATTERN = re.compile(r"[*#^|.$\\\[\]]")
 _SERVICE_CODE = re.compile(r"[0-9*#+]+")
-_NESTED = re.compile(r"\)\s*[*+?{]")
 
 _KEYPAD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "22233344455566677778889999")
 
@@ -92,15 +91,10 @@ def digits_of(pattern: str) -> str:
 
 
 def _check_pattern(text: str) -> None:
-    try:
-        re.compile(text)
-    except re.error as error:
-        if _SERVICE_CODE.fullmatch(text):  # *98 is a number to dial, not a pattern
-            return
-        raise bad(f"PhoneNumber is not a valid regular expression: {error}.") from error
-    # Every incoming call is matched against the patterns, so none may take long.
-    if _NESTED.search(text) or len(re.findall(r"[*+{]", text)) > MAX_REPETITIONS:
-        raise bad(f"PhoneNumber may repeat at most {MAX_REPETITIONS} times and may not repeat groups.")
+    # What routing would ignore is told now. *98 and the like are numbers to dial, not patterns.
+    problem = None if _SERVICE_CODE.fullmatch(text) else pattern_problem(text)
+    if problem is not None:
+        raise bad(f"PhoneNumber cannot be used as a regular expression: {problem}.")
 
 
 def is_of_type(number: str, kind: NumberType) -> bool:
@@ -110,3 +104,20 @@ def is_of_type(number: str, kind: NumberType) -> bool:
     except NumberParseException:
         found = PhoneNumberType.UNKNOWN
     return found in _TYPES[kind]
+
+
+def fits(text: str, pattern: str) -> bool:
+    """Whether a text is like a pattern, in which only `*` (any characters, or none) is special."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return text == pattern
+    *middle, last = rest
+    at, end = len(first), len(text) - len(last)
+    if at > end or not (text.startswith(first) and text.endswith(last)):
+        return False
+    for part in middle:
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -35,7 +34,7 @@ from voiceengine.api.number_ranges import (
     RangeProvider,
     is_of_range_type,
 )
-from voiceengine.api.number_rules import NumberType, area_code, is_of_type, is_pattern, normalise
+from voiceengine.api.number_rules import NumberType, area_code, fits, is_of_type, is_pattern, normalise
 from voiceengine.api.paging import Paged, carried, parse_page, parse_sort, plus, slice_rows
 from voiceengine.api.representation import One, Render, element
 from voiceengine.api.routing import Context, Handler, Reply, Route
@@ -138,6 +137,7 @@ def _create(kind: NumberType | None) -> Handler:
             except NumberRefused as error:
                 raise bad(REFUSED) from error
         # Nothing is awaited from here to the row, so of two requests for a number the second sees the first.
+        context.still_open()
         if _is_taken(store, number, context.account.organization_sid, is_sip=is_sip):
             raise bad(REFUSED)
         row = await store.numbers.add(row)
@@ -156,18 +156,17 @@ def _row(context: Context) -> Number:
 
 
 def _patterns(context: Context) -> Sequence[tuple[str, str]]:
-    """Fields and the patterns of `fnmatch` that the query wants them to fit."""
+    """Fields and the patterns, with wildcards `*`, that the query wants them to fit."""
     number, name = context.query.text("PhoneNumber"), context.query.text("FriendlyName")
     if number is not None:
         # Twilio's clients give a part of a number, the reference the whole with wildcards.
         number = f"*{plus(number)}*" if context.twilio else plus(number)
     found = (("phone_number", number), ("friendly_name", name))
-    # * is the only wildcard; ? and [ stay literal.
-    return [(field, re.sub(r"([?\[])", r"[\1]", text)) for field, text in found if text is not None]
+    return [(field, text) for field, text in found if text is not None]
 
 
 def _matches(patterns: Sequence[tuple[str, str]], number: Number) -> bool:
-    return all(fnmatch.fnmatchcase(getattr(number, field), pattern) for field, pattern in patterns)
+    return all(fits(getattr(number, field), pattern) for field, pattern in patterns)
 
 
 def _list(kind: NumberType | None) -> Handler:

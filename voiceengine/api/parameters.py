@@ -12,6 +12,8 @@ from voiceengine.api.declare import Param
 from voiceengine.api.errors import ApiError, bad, missing
 
 MAX_FIELDS = 1000
+MAX_LINE = 8192
+"""Longest value of one line, characters: what is kept of it, is kept in memory."""
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _CONTROL_IN_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -98,6 +100,8 @@ class Parameters:
                 return value
 
     def _clean(self, name: str, value: str) -> str:
+        if len(value) > MAX_LINE:
+            raise bad(f"{name} must not be longer than {MAX_LINE} characters.")
         if _CONTROL.search(value):
             raise bad(f"{name} must not contain control characters.")
         return value

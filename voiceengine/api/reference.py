@@ -39,7 +39,7 @@ which `uri` values begin with), and in the [shape of Twilio](#the-shape-of-twili
   value counts, unknown names are ignored. POST and PUT on a resource are the same partial update; an
   empty URL or `…ApplicationSid` clears it.
 - **Values**: `true` in any letter case is true, everything else false. Dates are `yyyy-MM-dd` or
-  `yyyy-MM-ddTHH:mm:ss` (UTC).
+  `yyyy-MM-ddTHH:mm:ss` (UTC). A text of one line has no control characters and 8192 characters at most.
 - **Errors**: `{"message", "error", "code", "status"}` (`error` and `code` when known), in XML
   `<Message>`, `<Error>`, `<Code>`, `<Status>`. 400: a parameter is missing or wrong; 401: no credentials;
   403: the account may not do this; 404: there is no such thing; 405: not offered here; 413, 415: the

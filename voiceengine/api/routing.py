@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
+from twisted.internet.threads import deferToThreadPool
 from twisted.web.server import Request
 
 from voiceengine.api.auth import Action, Authenticator, credentials, is_administrator, permitted, unauthorized
@@ -32,6 +33,8 @@ TWILIO_NAMES: Final = frozenset(
 )
 """List parameters that Twilio's clients send beside the declared ones."""
 
+LONG_BODY: Final = 64 * 1024
+"""Bytes; a longer body is decoded in a thread: escapes of megabytes take seconds."""
 NOT_ACTIVE = "Provided Account is not active"
 NOBODY: Final = Account(
     sid="", organization_sid="", friendly_name="", email_address="", role="", status="closed", auth_token=""
@@ -76,8 +79,7 @@ class Context:
     @property
     def is_super_admin(self) -> bool:
         """Whether the super admin acts."""
-        admin = self.deps.store.accounts.super_admin()
-        return admin is not None and admin.sid == self.acting.sid
+        return self.deps.store.accounts.is_super_admin(self.acting.sid)
 
     def sid(self) -> str:
         """The sid of the path; a malformed one names nothing.
@@ -111,13 +113,25 @@ class Context:
             raise forbidden("The resource belongs to another account.")
 
     def active(self) -> None:
-        """Refuse new traffic for an account that may have none; its parent could still ask for it.
+        """Refuse new traffic for an account that may have none (now); its parent could still ask for it.
 
         Raises:
             ApiError: 403.
         """
-        if self.account.status != "active":
+        if self._status() != "active":
             raise forbidden(NOT_ACTIVE)
+
+    def still_open(self) -> None:
+        """Refuse to add something to an account that was closed while the request waited for something.
+
+        Raises:
+            ApiError: 400.
+        """
+        if self._status() == "closed":
+            raise bad(CLOSED)
+
+    def _status(self) -> str:
+        return (self.deps.store.accounts.get(self.account.sid) or self.account).status
 
     def changed(self) -> None:
         """Tell that provisioning changed."""
@@ -270,24 +284,14 @@ class Router:
         """
         route, variables = self._find(segments)
         method = request.method.decode("latin-1")
-        public = route.public(self._deps.settings)
-        if public:
-            account = acting = self._account(variables["account"]) if "account" in variables else NOBODY
-        else:
-            acting = await self._acting(request, route)
-            account = self._tenant(acting, variables.get("account"))
-        handler = route.handlers.get("GET" if method == "HEAD" else method)
-        if handler is None:
-            allowed = ", ".join(sorted({*route.handlers, *(["HEAD"] if "GET" in route.handlers else [])}))
-            raise ApiError(
-                405, f"{method} is not offered here; allowed: {allowed}.", headers={"Allow": allowed}
-            )
-        if not public:
-            self._permit(acting, account, route, method)
-        if account.status == "closed" and method in ("POST", "PUT") and route.resource != "Accounts":
-            raise bad(CLOSED)
+        who = NOBODY if route.public(self._deps.settings) else await self._authenticated(request)
+        acting, account, handler = self._admit(who, route, variables, method)
         query = Parameters(parse_form(request.uri.partition(b"?")[2]))
-        body = self._body(request) if method in ("POST", "PUT") else Parameters({})
+        body = Parameters({})
+        if method in ("POST", "PUT"):
+            body = await self._body(request)
+            # Others ran while a long one was read: what the accounts are now counts.
+            acting, account, handler = self._admit(who, route, variables, method)
         declared = handler.reads() | (TWILIO_NAMES if twilio else frozenset())
         context = Context(
             deps=self._deps,
@@ -314,16 +318,42 @@ class Router:
                 return route, variables
         raise not_found("path")
 
-    async def _acting(self, request: Request, route: Route) -> Account:
+    async def _authenticated(self, request: Request) -> Account:
         found = credentials(request)
         account = await self._authenticator.authenticate(*found) if found else None
         if account is None:
             raise unauthorized()
-        if account.status != "active" and not (
-            account.status == "uninitialized" and route.resource == "Accounts"
-        ):
-            raise forbidden(NOT_ACTIVE)
         return account
+
+    def _admit(
+        self, who: Account, route: Route, variables: Mapping[str, str], method: str
+    ) -> tuple[Account, Account, Operation]:
+        """Who acts, on which account, by what; `who` is NOBODY where no credentials are needed.
+
+        Raises:
+            ApiError: the accounts, as they are now, or the route do not let it.
+        """
+        public = who is NOBODY
+        if public:
+            account = acting = self._account(variables["account"]) if "account" in variables else NOBODY
+        else:
+            acting = self._deps.store.accounts.get(who.sid) or who
+            if acting.status != "active" and not (
+                acting.status == "uninitialized" and route.resource == "Accounts"
+            ):
+                raise forbidden(NOT_ACTIVE)
+            account = self._tenant(acting, variables.get("account"))
+        handler = route.handlers.get("GET" if method == "HEAD" else method)
+        if handler is None:
+            allowed = ", ".join(sorted({*route.handlers, *(["HEAD"] if "GET" in route.handlers else [])}))
+            raise ApiError(
+                405, f"{method} is not offered here; allowed: {allowed}.", headers={"Allow": allowed}
+            )
+        if not public:
+            self._permit(acting, account, route, method)
+        if account.status == "closed" and method in ("POST", "PUT") and route.resource != "Accounts":
+            raise bad(CLOSED)
+        return acting, account, handler
 
     def _account(self, text: str) -> Account:
         accounts = self._deps.store.accounts
@@ -343,18 +373,14 @@ class Router:
     def may_act_for(self, acting: Account, account: Account) -> bool:
         """Whether one account is the other or stands above it."""
         accounts = self._deps.store.accounts
-        if acting.sid == account.sid or accounts.is_ancestor(acting.sid, account.sid):
-            return True
-        admin = accounts.super_admin()
-        return admin is not None and admin.sid == acting.sid
+        own = acting.sid == account.sid or accounts.is_ancestor(acting.sid, account.sid)
+        return own or accounts.is_super_admin(acting.sid)
 
     def _permit(self, acting: Account, account: Account, route: Route, method: str) -> None:
         if route.owner_only and acting.sid != account.sid:
             raise forbidden("Only the account that owns these may use them.")
-        if route.super_admin:
-            admin = self._deps.store.accounts.super_admin()
-            if admin is None or admin.sid != acting.sid:
-                raise forbidden("Only the super admin may use this.")
+        if route.super_admin and not self._deps.store.accounts.is_super_admin(acting.sid):
+            raise forbidden("Only the super admin may use this.")
         resource = route.permissions.get(method, route.resource)
         allowed = permitted(acting, resource, route.action(method))
         if route.resource == "Accounts" and not is_administrator(acting):
@@ -363,7 +389,10 @@ class Router:
         if not allowed:
             raise forbidden(f"The role {acting.role} does not allow this on {resource}.")
 
-    def _body(self, request: Request) -> Parameters:
+    async def _body(self, request: Request) -> Parameters:
         content_type = request.getHeader("Content-Type") or ""
-        content = request.content
-        return parse_body(content_type, content.read() if content is not None else b"")
+        body = b"" if request.content is None else request.content.read()
+        if len(body) <= LONG_BODY:
+            return parse_body(content_type, body)
+        reactor = self.reactor
+        return await deferToThreadPool(reactor, reactor.getThreadPool(), parse_body, content_type, body)

@@ -33,6 +33,9 @@ class Originator:
             CallControlError: the target cannot be reached or is malformed.
         """
         targets = await self._targets(request)
+        account = self._context.store.accounts.get(request.account_sid)
+        if account is not None and account.status != "active":  # suspended while a name was looked up
+            raise CallControlError("Provided Account is not active", status=403)
         user, name = caller(request.from_)
         callback = None
         if request.status_callback:

@@ -155,6 +155,12 @@ def _compile(text: str) -> re.Pattern[str] | str:
         return f"not a regular expression: {error}"
 
 
+def pattern_problem(text: str) -> str | None:
+    """Why a number that is meant as a pattern would be ignored; None: it is not."""
+    found = None if text == CATCH_ALL or _LITERAL.fullmatch(text) else _compile(text)
+    return found if isinstance(found, str) else None
+
+
 def compile_patterns(numbers: Iterable[Number]) -> tuple[list[Pattern], list[str]]:
     """Find the numbers that are patterns, longest first, the catch-all `*` last.
 

@@ -93,8 +93,10 @@ class Registrant:
         self._fresh = True
         """Whether the row was not looked at yet."""
         self._told: State = "registering"
+        self._asked = ""
+        """Numeric address that the last REGISTER went to."""
         self.host = ""
-        """Numeric address of the provider as it was last reached."""
+        """Numeric address that granted the registration."""
         self.done = Deferred.fromCoroutine(self._run())
 
     # -------------------------------------------------------------- what others see
@@ -162,7 +164,9 @@ class Registrant:
             return None  # it was given up while its way was looked for
         delay = self._schedule.step(outcome, self._reactor.seconds())
         self._unsure = False
-        if self._schedule.state == "refused":
+        if self._schedule.state == "registered":
+            self.host = self._asked
+        elif self._schedule.state == "refused":
             self._held = None
         self._tell(row, outcome.code)
         return delay
@@ -210,7 +214,7 @@ class Registrant:
         address = f"<{URI(scheme='sip', user=row.user_name, host=proxy.host)}>"
         contact = _contact(row.user_name, flow)
         if expires:
-            self._held, self.host = row, str(ipaddress.ip_address(flow.host))
+            self._held, self._asked = row, str(ipaddress.ip_address(flow.host))
         try:
             answer = await self._sender.request(
                 "REGISTER",

@@ -21,7 +21,7 @@ FIRST_BACKOFF: Final = 30.0
 MAX_BACKOFF: Final = 900.0
 MAX_RETRY_AFTER: Final = 3_600.0
 MAX_INTERVAL: Final = 86_400
-"""Longest interval that is asked for, seconds."""
+"""Longest interval that is asked for or believed, seconds."""
 MIN_DELAY: Final = 0.5
 
 _TEMPORARY: Final = frozenset({0, 408, 423, 480, 491})
@@ -84,7 +84,7 @@ class Schedule:
         return MAX_BACKOFF * (0.9 + 0.2 * self.jitter())
 
     def _granted(self, outcome: Outcome, now: float) -> float:
-        granted = self.interval if outcome.granted is None else outcome.granted
+        granted = self.interval if outcome.granted is None else min(outcome.granted, MAX_INTERVAL)
         self.failures = 0
         if granted <= 0:
             self.state, self._until = "refused", 0.0  # 200, and yet it holds nothing

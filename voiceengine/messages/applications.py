@@ -26,6 +26,8 @@ log = Logger()
 
 CONVERSATIONS: Final = 1000
 """Pairs of sender and recipient whose cookies are kept."""
+MAX_RUNNING: Final = 1000
+"""Messages that are being answered; nobody outside can make the engine run more."""
 _INTERNAL: Final = (HOPS_HEADER.lower(), SID_HEADER.lower())
 
 
@@ -101,6 +103,11 @@ class Applications:
     def running(self) -> tuple[Deferred[None], ...]:
         """Those that run; they never fail."""
         return tuple(self._running)
+
+    @property
+    def full(self) -> bool:
+        """Whether no further message can be taken now."""
+        return len(self._running) >= MAX_RUNNING
 
     def begin(self, row: MessageRow, application: ToApplication, hops: int) -> None:
         """Run an application for a message that came, in the background.

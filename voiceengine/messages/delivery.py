@@ -136,11 +136,11 @@ def outcome(answer: Answer) -> Handover:
 
 
 def extra_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The `X-` headers that a program or a sender may set."""
+    """The `X-` headers that a program or a sender may set; empty ones are left out."""
     return [
-        (name, clean(value, 1000))
+        (name, text)
         for name, value in headers
-        if _NAME.fullmatch(name) and not name.lower().startswith(_OURS)
+        if _NAME.fullmatch(name) and not name.lower().startswith(_OURS) and (text := clean(value, 1000))
     ][:32]
 
 

@@ -41,6 +41,8 @@ class Held:
         self._expire = expire
         self._waiting: dict[str, deque[MessageRow]] = {}
         self._flushing: dict[str, Deferred[None]] = {}
+        self._again: set[str] = set()
+        """Who registered while their messages were being delivered, perhaps with another phone."""
         self._timer: Any = None
         self._due = 0.0
         """When the timer fires, wall time."""
@@ -70,7 +72,10 @@ class Held:
 
     def registered(self, aor: str) -> None:
         """A client has registered: deliver what waits for it, one after the other."""
-        if not self._waiting.get(aor) or aor in self._flushing:
+        if not self._waiting.get(aor):
+            return
+        if aor in self._flushing:
+            self._again.add(aor)
             return
         work: Deferred[None] = Deferred.fromCoroutine(self._flush(aor))
         if not work.called:
@@ -80,6 +85,7 @@ class Held:
 
     def _flushed(self, _: object, aor: str) -> None:
         self._flushing.pop(aor, None)
+        self._again.discard(aor)
 
     def _failed(self, failure: Failure, aor: str) -> None:
         if not failure.check(CancelledError):
@@ -88,7 +94,10 @@ class Held:
     async def _flush(self, aor: str) -> None:
         while waiting := self._waiting.get(aor):
             row = waiting[0]
+            self._again.discard(aor)
             if not await self._deliver(row):
+                if aor in self._again:
+                    continue
                 return
             current = self._waiting.get(aor)
             if current and current[0].sid == row.sid:

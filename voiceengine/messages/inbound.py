@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-RELAY_SECONDS: Final = 28.0
-"""How long the next hop has when a sender waits for its answer: less than the 32 s of a transaction."""
+RELAY_SECONDS: Final = 20.0
+"""How long the next hop has when a sender waits for its answer.
+
+Less than the 30 s that the edge waits for the answer, by what finding the way may take (DNS, a connection);
+a sender that was told 500 would send what arrived once more.
+"""
 MAX_HOPS: Final = 10
 """Applications of this platform that a chain of answers may go through."""
 _LEVELS: Final = {"error": Level.ERROR, "warning": Level.WARNING}
@@ -102,6 +106,9 @@ class Inbound:
             log.warn("message_loop to={to} hops={hops}", to=to, hops=hops)
             message.respond(483, "Too Many Hops")
             return
+        if self._service.applications_full:
+            message.respond(503, "", [("Retry-After", "5")])
+            return
         sender = text_of_user(message.request.from_address.uri) or "anonymous"
         self._service.receive(application, sender, to, message.text, _headers(message), hops)
         message.respond(202)
@@ -137,12 +144,25 @@ class Inbound:
             login = wanted.to.removeprefix("client:")
             notice = Notice(11001, "warning", f"The client {login!r} is not registered.")
             self._notify((notice,), wanted.account_sid)
-        message.respond(handover.code or 500, handover.phrase)
+        code = _passed(handover.code)
+        message.respond(code, handover.phrase if code == handover.code else "")
 
     def _failed(self, failure: Failure, message: InboundMessage) -> None:
         if not failure.check(CancelledError):
             log.failure("message_relay_failed", failure)
         message.respond(503 if failure.check(CancelledError) else 500)
+
+
+def _passed(code: int) -> int:
+    """The code that a sender gets; what only the engine could act on becomes a plain refusal.
+
+    A challenge without its header (RFC 3261 section 22.3), a redirection without Contact (section 8.1.3.4).
+    """
+    if code in (401, 407):
+        return 403
+    if 300 <= code < 400:
+        return 480
+    return code or 500
 
 
 def _headers(message: InboundMessage) -> tuple[tuple[str, str], ...]:

@@ -63,6 +63,8 @@ class Ledger:
         self._live: dict[str, MessageRow] = {}
         self._early: dict[str, DeliveryReport] = {}
         """Reports that came before the answer of the next hop."""
+        self._reported: dict[str, bool] = {}
+        """Messages whose record is being read for a report, and whether their text was removed meanwhile."""
         self._queues: dict[str, CallbackQueue] = {}
 
     @property
@@ -88,6 +90,7 @@ class Ledger:
         """Write a message no more: its record is being removed."""
         self._live.pop(sid, None)
         self._early.pop(sid, None)
+        self._reported.pop(sid, None)
 
     def change(self, sid: str, **changes: Any) -> MessageRow | None:
         """Change the record of a message on its way."""
@@ -97,6 +100,16 @@ class Ledger:
         self._live[sid] = row = attrs.evolve(row, date_updated=self._wall(), **changes)
         self._store.messages.save(row)
         return row
+
+    def redact(self, row: MessageRow) -> MessageRow:
+        """Forget the text of a message; returns its record."""
+        changed = self.change(row.sid, body="")
+        if changed is None:
+            changed = attrs.evolve(row, body="", date_updated=self._wall())
+            self._store.messages.save(changed)
+            if row.sid in self._reported:
+                self._reported[row.sid] = True
+        return changed
 
     def hold(self, sid: str, until: float) -> None:
         """Let a message wait for a client."""
@@ -126,13 +139,18 @@ class Ledger:
         """A delivery report came; returns whether it said something new of a message that is known."""
         row = self._live.get(report.sid)
         if row is not None:
-            self._early[report.sid] = report
+            return self._early.setdefault(report.sid, report) is report
+        if report.sid in self._reported:
+            return False  # the first one counts
+        self._reported[report.sid] = False
+        try:
+            row = await self._store.messages.get(report.sid)
+            if row is None or row.status != "sent" or report.sid not in self._reported:
+                return False
+            self._report(attrs.evolve(row, body="") if self._reported[report.sid] else row, report)
             return True
-        row = await self._store.messages.get(report.sid)
-        if row is None or row.status != "sent":
-            return False
-        self._report(row, report)
-        return True
+        finally:
+            self._reported.pop(report.sid, None)
 
     def _report(self, row: MessageRow, report: DeliveryReport) -> None:
         if report.delivered:

@@ -33,6 +33,7 @@ MAX_WAITING: Final = 1000
 STOP_SECONDS: Final = 5.0
 IO_FAILURE: Final = 11205
 BAD_ADDRESS: Final = 11100
+_ASCII: Final = "".join(map(chr, range(0x20, 0x7F))) + "\r\n"
 _ADDRESS = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -60,22 +61,38 @@ def compose(request: SendEmail, at: float, domain: str) -> EmailMessage:
         at: wall time, seconds.
         domain: right side of the Message-ID.
     """
-    message = EmailMessage(policy=email.policy.SMTP)
+    # a server need not take more than 7 bits (RFC 6152)
+    message = EmailMessage(policy=email.policy.SMTP.clone(cte_type="7bit"))
     message["From"] = request.from_
     message["To"] = ", ".join(request.to)
     if request.cc:
         message["Cc"] = ", ".join(request.cc)
-    message["Subject"] = " ".join(request.subject.split())[:MAX_SUBJECT]
+    message["Subject"] = _valid(" ".join(request.subject.split()))[:MAX_SUBJECT]
     message["Date"] = email.utils.formatdate(at)
     message["Message-ID"] = email.utils.make_msgid(domain=domain)
     found = _TYPE.fullmatch(request.content_type.strip())
     subtype, charset = (found[1].lower(), found[2] or "UTF-8") if found else ("plain", "UTF-8")
-    body = request.body.encode("utf-8", "replace").decode("utf-8")
+    body = _valid(request.body)
+    if not _is_usual(charset):
+        charset = "UTF-8"
     try:
         message.set_content(body, subtype=subtype, charset=charset)
     except (LookupError, UnicodeError):
         message.set_content(body, subtype=subtype, charset="UTF-8")
     return message
+
+
+def _valid(text: str) -> str:
+    """The text with `?` for every surrogate that stands alone."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _is_usual(charset: str) -> bool:
+    """Whether mail can be written in a charset: ASCII stays ASCII in it (RFC 2046 section 4.1.2)."""
+    try:
+        return _ASCII.encode(charset) == _ASCII.encode("ascii")
+    except (LookupError, UnicodeError):
+        return False
 
 
 class MailService:

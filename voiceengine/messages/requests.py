@@ -22,7 +22,8 @@ ERRORS: Final = {
     30010: "Message price exceeds max price",
     30090: "No Response received for SMPP Request",
 }
-"""Delivery errors: `error_code` and `error_message` of a message (seed document "SMS", error codes)."""
+"""Delivery errors: `error_code` and `error_message` of a message (reference: SMS, sending)."""
+OVERFLOW, SUSPENDED, BLOCKED, UNKNOWN = 30001, 30002, 30004, 30005
 
 MAX_BODY: Final = 10_000
 """Characters of a message at most."""

@@ -1,7 +1,7 @@
 """Text messages: taken from programs, documents and phones, handed over, and followed to their end.
 
-A message is recorded at once and handed over in the background; `ledger` keeps its record, `held` those that
-wait for a client, `applications` answers the ones that come.
+A message is recorded at once and handed over in the background; `ledger` keeps its record, `client_messages`
+those that wait for a client, `applications` answers the ones that come.
 """
 
 from __future__ import annotations
@@ -19,27 +19,26 @@ from rcml.ports import CallInfo, Mail, Messages, Notice
 from voiceengine.calls.routing import Router
 from voiceengine.errors import CallControlError
 from voiceengine.messages.applications import Applications
-from voiceengine.messages.clients import UNREACHABLE, ClientDelivery
+from voiceengine.messages.client_messages import ClientMessages, text_of
 from voiceengine.messages.context import MessageContext
 from voiceengine.messages.delivery import (
     UNKNOWN_ERROR,
     DeliveryReport,
     Handover,
-    OutboundText,
     SmsProvider,
+    extra_headers,
     failed,
 )
 from voiceengine.messages.documents import DocumentMail, DocumentMessages
-from voiceengine.messages.held import Held
 from voiceengine.messages.inbound import MAX_HOPS, Inbound
 from voiceengine.messages.ledger import Ledger, headers_of, is_client
 from voiceengine.messages.mail import MailService
-from voiceengine.messages.requests import SendMessage
+from voiceengine.messages.requests import BLOCKED, OVERFLOW, SUSPENDED, SendMessage
 from voiceengine.messages.routing import MessageRouter, ToApplication
 from voiceengine.messages.rules import Rate, check_message
 from voiceengine.messages.segments import segments
 from voiceengine.sip.message import InboundMessage
-from voiceengine.store.rows import Client, MessageRow, new_sid
+from voiceengine.store.rows import MessageRow, new_sid
 
 log = Logger()
 
@@ -52,7 +51,6 @@ COUNTERS: Final = (
     "TextMessageNotFound",
     "TextMessageOutbound",
 )
-OVERFLOW, SUSPENDED, BLOCKED, UNKNOWN = 30001, 30002, 30004, 30005
 
 
 @attrs.frozen
@@ -80,20 +78,18 @@ class MessageService:
         self._provider = provider
         self._mail = mail
         self.ledger = Ledger(context.store, context.web, context.wall)
-        self._clients = ClientDelivery(context.edge, context.access, context.location)
-        self._held = Held(
-            context.reactor,
-            context.wall,
-            context.settings.messages.hold_limit,
-            self._deliver_held,
-            self._expire,
-        )
+        self._clients = ClientMessages(context, self.ledger)
         self._applications = Applications(
             context.store, context.web, context.interpreter, self._answers, self.mail
         )
         self._inbound = Inbound(self)
         self._running: set[Deferred[None]] = set()
         self._rate = Rate(context.settings.messages.per_second)
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait for a client to register."""
+        return self._clients.waiting
 
     @property
     def router(self) -> MessageRouter:
@@ -107,24 +103,7 @@ class MessageService:
 
     async def start(self) -> None:
         """Take up what an earlier run left waiting for clients."""
-        context = self.context
-        addresses = set()
-        for row in await context.store.messages.held():
-            if self.ledger.get(row.sid) is not None:
-                continue  # it came since
-            self.ledger.adopt(row)
-            client = self._client(row.to, row.account_sid)
-            if client is None:
-                self.ledger.handed(row.sid, failed(UNKNOWN, 404))
-            elif self._held.add(context.access.aor(client), row):
-                addresses.add((context.access.aor(client), client.sid))
-            else:
-                self.ledger.handed(row.sid, failed(OVERFLOW, 480))
-        context.location.watch(self._registered)
-        for aor, client_sid in addresses:
-            found = context.store.clients.get(client_sid)
-            if found is not None and self._clients.bindings(found):
-                self._held.registered(aor)
+        await self._clients.start()
 
     async def stop(self) -> None:
         """Take nothing more, let what is on its way arrive for a short while, then close the rest."""
@@ -136,7 +115,7 @@ class MessageService:
         await waiting
         if self._running:
             log.warn("messages_not_handed_over messages={messages}", messages=len(self._running))
-        self._held.stop()
+        self._clients.hold_on()
         self._applications.stop()
         for work in list(self._running):
             work.cancel()
@@ -155,16 +134,12 @@ class MessageService:
 
     async def forget(self, sid: str) -> None:
         """Hand a message over no more."""
-        self._held.remove(sid)
+        self._clients.forget(sid)
         self.ledger.forget(sid)
 
     async def redact(self, row: MessageRow) -> MessageRow:
         """Forget the text of a message; one that still waits or is on its way keeps it there."""
-        changed = self.ledger.change(row.sid, body="")
-        if changed is None:
-            changed = attrs.evolve(row, body="", date_updated=self.context.wall())
-            self.context.store.messages.save(changed)
-        return changed
+        return self.ledger.redact(row)
 
     # -------------------------------------------------------------- taking
 
@@ -196,7 +171,7 @@ class MessageService:
             status_callback_method=request.status_callback_method,
             call_sid=request.call_sid,
             api_version=request.api_version,
-            headers=json.dumps(dict(request.headers)),
+            headers=json.dumps(dict(extra_headers(request.headers))),
             date_created=wall,
             date_updated=wall,
         )
@@ -240,12 +215,12 @@ class MessageService:
 
     async def _deliver(self, row: MessageRow, hops: int, timeout: float) -> Handover:
         if is_client(row.to):
-            return await self._to_client(row, timeout)
+            return await self._clients.send(row, timeout)
         router = self.router
         number = router.destination(row.to, row.account_sid)
         application = router.application(number) if number is not None else None
         if application is None:
-            return await self._provider.send(self._text(row, row.to, hops), timeout)
+            return await self._provider.send(text_of(row, row.to, hops), timeout)
         owner = self.context.store.accounts.get(application.number.account_sid)
         if owner is None or owner.status != "active":
             return failed(BLOCKED, 403, "Account is not ACTIVE")
@@ -254,90 +229,21 @@ class MessageService:
                 "message_loop message={message} to={to} hops={hops}", message=row.sid, to=row.to, hops=hops
             )
             return failed(BLOCKED, 483, "Too Many Hops")
+        if self.applications_full:
+            return failed(OVERFLOW, 503, "Too Many Messages")
         self.receive(application, row.from_, row.to, row.body, headers_of(row), hops)
         return Handover(status="delivered", code=202)
-
-    def _text(self, row: MessageRow, to: str, hops: int = 0) -> OutboundText:
-        return OutboundText(
-            sid=row.sid,
-            account_sid=row.account_sid,
-            from_=row.from_.removeprefix("client:"),
-            to=to,
-            body=row.body,
-            headers=headers_of(row),
-            hops=hops,
-        )
-
-    def _client(self, to: str, account_sid: str) -> Client | None:
-        """An enabled client of the account's organization, by `client:NAME` or name."""
-        store = self.context.store
-        account = store.accounts.get(account_sid)
-        if account is None:
-            return None
-        login = to[7:] if is_client(to) else to
-        client = store.clients.by_login(login, account.organization_sid)
-        return client if client is not None and client.status == 1 else None
-
-    async def _to_client(self, row: MessageRow, timeout: float) -> Handover:
-        client = self._client(row.to, row.account_sid)
-        if client is None:
-            return failed(UNKNOWN, 404, "Not Found")
-        settings, aor = self.context.settings.messages, self.context.access.aor(client)
-        offline = not self._clients.bindings(client)
-        if settings.offline == "hold" and (offline or self._held.waits(aor)):
-            until = self.context.wall() + settings.hold_hours * 3600
-            self.ledger.hold(row.sid, until)
-            held = self.ledger.get(row.sid)
-            if held is not None and not self._held.add(aor, held):
-                return failed(OVERFLOW, 480, "Too Many Messages Wait")
-            if not offline:
-                self._held.registered(aor)
-            return Handover(status="held", code=202)
-        return await self._clients.send(self._text(row, client.login), client, timeout)
-
-    # -------------------------------------------------------------- waiting for clients
-
-    def _registered(self, aor: str, client: Client) -> None:
-        self._held.registered(aor)
-
-    async def _deliver_held(self, row: MessageRow) -> bool:
-        """Send one that waited; False when its client cannot be reached after all."""
-        until = row.held_until or self.context.wall()
-        current = self.ledger.sending(row.sid)
-        if current is None:
-            return True
-        client = self._client(row.to, row.account_sid)
-        account = self.context.store.accounts.get(row.account_sid)
-        if account is None or account.status != "active":
-            handover = failed(SUSPENDED, 403)
-        elif client is None:
-            handover = failed(UNKNOWN, 404)
-        elif not row.body:
-            handover = failed(BLOCKED, 403)  # its text was removed, and an earlier run of the engine knew it
-        else:
-            # a text that was removed from the record meanwhile is still known here
-            text = self._text(attrs.evolve(current, body=row.body), client.login)
-            try:
-                handover = await self._clients.send(
-                    text, client, self.context.settings.messages.answer_timeout
-                )
-            except CancelledError:
-                self.ledger.hold(row.sid, until)
-                raise
-            if handover.error == UNREACHABLE:
-                self.ledger.hold(row.sid, until)
-                return False
-        self.ledger.handed(row.sid, handover)
-        return True
-
-    def _expire(self, row: MessageRow) -> None:
-        self.ledger.handed(row.sid, failed(UNREACHABLE, 480))
 
     # -------------------------------------------------------------- what comes
 
     def message(self, message: InboundMessage) -> None:
         """Take a MESSAGE of a phone or of a trunk."""
         self._inbound.message(message)
+
+    @property
+    def applications_full(self) -> bool:
+        """Whether applications answer so many messages that no further one can be taken."""
+        return self._applications.full
 
     def receive(
         self,
@@ -405,7 +311,7 @@ class MessageService:
 
     def addressed(self, to: str, account_sid: str) -> str:
         """The destination of a document: the name of a client gets the prefix `client:`."""
-        if is_client(to) or self._client(to, account_sid) is None:
+        if is_client(to) or self._clients.find(to, account_sid) is None:
             return to
         return f"client:{to}"
 

@@ -34,6 +34,8 @@ def explain(failure: Failure) -> str:
         return f"the mail server refused {'; '.join(refused)}"
     if isinstance(error, smtplib.SMTPResponseException):
         return f"the mail server answered {error.smtp_code} {_text(error.smtp_error)}"
+    if isinstance(error, UnicodeError):
+        return "user or password of the mail server is not ASCII"  # the error quotes them
     return str(error) or type(error).__name__
 
 
@@ -53,6 +55,8 @@ class Delivery:
     """What the engine calls itself in EHLO."""
     trust: Callable[[], ssl.SSLContext]
     _client: smtplib.SMTP | None = None
+    _given_up: bool = False
+    """Nobody waits any more: a connection that comes about too late carries nothing."""
 
     def start(self, reactor: Any) -> Deferred[None]:
         """Begin; cancelling breaks the connection off.
@@ -79,6 +83,7 @@ class Delivery:
         return done
 
     def _abort(self) -> None:
+        self._given_up = True
         sock = self._client.sock if self._client is not None else None
         if sock is not None:
             try:
@@ -101,6 +106,8 @@ class Delivery:
             client = smtplib.SMTP(host, port, self.name, timeout=settings.timeout)
         self._client = client
         try:
+            if self._given_up:
+                return  # the failure was told already
             if settings.security == "starttls":
                 client.starttls(context=self.trust())
             if settings.username:

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from voiceengine.config import Sip
 from voiceengine.sip.digest import Authenticator, NonceFactory, State
+from voiceengine.sip.headers import text_of_user
 from voiceengine.sip.invite import CallerIdentity
 from voiceengine.sip.registrar import Limits, RegisterError, Registrar, Source, ordered, parse_register
 from voiceengine.sip.transport import Flow
@@ -216,7 +217,8 @@ class Access:
         trunk = self.trunk(flow.host)
         if trunk is not None:
             return CallerIdentity(trunk=trunk)
-        user = request.from_address.uri.user or ""
+        # As applications are told it: `alice;x` and `%20alice` pass for alice there, and must prove it here.
+        user = text_of_user(request.from_address.uri)
         client = self._client(user) if user else None
         if client is None and self._settings.anonymous_calls:
             return CallerIdentity()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from voiceengine.errors import StoreError
@@ -59,6 +59,18 @@ class _Index(Generic[R]):
         return tuple(self._rows.get(key, {}).values())
 
 
+def _execute(connection: sqlite3.Connection, statement: str, parameters: Sequence[tuple[Any, ...]]) -> None:
+    """Execute a statement with each of these parameters, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.executemany(statement, parameters)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
 class MemoryRepository(Generic[R]):
     """Rows of one table by sid, and by further keys in the subclasses."""
 
@@ -105,7 +117,8 @@ class MemoryRepository(Generic[R]):
         """
         if row.sid in self._rows:
             raise StoreError(f"A {self._table.row.__name__} with sid {row.sid} exists already.")
-        return await self._commit(row.sid, row, self._table.insert)
+        await self._write({row.sid: row}, self._table.insert, [self._table.parameters(row)])
+        return row
 
     async def update(self, row: R) -> R:
         """Replace the row of the same sid; returns after the commit.
@@ -113,43 +126,61 @@ class MemoryRepository(Generic[R]):
         Raises:
             StoreError: there is no such row, or the database failed.
         """
-        if row.sid not in self._rows:
-            raise StoreError(f"There is no {self._table.row.__name__} with sid {row.sid}.")
-        return await self._commit(row.sid, row, self._table.upsert)
+        await self.update_all([row])
+        return row
+
+    async def update_all(self, rows: Iterable[R]) -> None:
+        """Replace several rows, all or none; nothing else can happen between the first and the last.
+
+        Raises:
+            StoreError: there is no such row, or the database failed.
+        """
+        changes = {row.sid: row for row in rows}
+        for sid in changes:
+            if sid not in self._rows:
+                raise StoreError(f"There is no {self._table.row.__name__} with sid {sid}.")
+        await self._write(changes, self._table.upsert, map(self._table.parameters, changes.values()))
 
     async def delete(self, sid: str) -> bool:
         """Remove a row; False when there was none."""
-        old = self._rows.get(sid)
-        if old is None:
-            return False
-        await self._write(sid, None, self._table.delete, (sid,))
-        return True
+        return await self.delete_all([sid]) > 0
 
-    async def _commit(self, sid: str, row: R, statement: str) -> R:
-        await self._write(sid, row, statement, self._table.parameters(row))
-        return row
+    async def delete_all(self, sids: Iterable[str]) -> int:
+        """Remove rows, all or none; returns how many there were.
 
-    async def _write(self, sid: str, row: R | None, statement: str, parameters: tuple[Any, ...]) -> None:
-        # What a refusal goes back to: an earlier write that still waits may be refused as well.
-        self._stored.setdefault(sid, self._rows.get(sid))
-        self._waiting[sid] += 1
-        self._replace(sid, row)
+        Raises:
+            StoreError: the database failed.
+        """
+        found = {sid: None for sid in sids if sid in self._rows}
+        await self._write(found, self._table.delete, ((sid,) for sid in found))
+        return len(found)
 
-        def run(connection: sqlite3.Connection) -> None:
-            connection.execute(statement, parameters)
-
+    async def _write(
+        self, changes: Mapping[str, R | None], statement: str, parameters: Iterable[tuple[Any, ...]]
+    ) -> None:
+        """Change rows here (None: remove) and in the database, by one statement for each."""
+        if not changes:
+            return
+        bound = list(parameters)
+        for sid, row in changes.items():
+            # What a refusal goes back to: an earlier write that still waits may be refused as well.
+            self._stored.setdefault(sid, self._rows.get(sid))
+            self._waiting[sid] += 1
+            self._replace(sid, row)
         try:
-            await self._thread.submit(run)
+            await self._thread.submit(lambda connection: _execute(connection, statement, bound))
         except StoreError:
-            if self._rows.get(sid) is row:
-                self._replace(sid, self._stored[sid])
+            for sid, row in changes.items():
+                if self._rows.get(sid) is row:
+                    self._replace(sid, self._stored[sid])
             raise
         else:
-            self._stored[sid] = row
+            self._stored.update(changes)
         finally:
-            self._waiting[sid] -= 1
-            if not self._waiting[sid]:
-                del self._waiting[sid], self._stored[sid]
+            for sid in changes:
+                self._waiting[sid] -= 1
+                if not self._waiting[sid]:
+                    del self._waiting[sid], self._stored[sid]
 
     def _replace(self, sid: str, row: R | None) -> None:
         old = self._rows.get(sid)
@@ -210,6 +241,11 @@ class Accounts(MemoryRepository[Account]):
     def super_admin(self) -> Account | None:
         """The oldest active account without parent."""
         return next((account for account in self._of("parent", None) if account.status == "active"), None)
+
+    def is_super_admin(self, sid: str) -> bool:
+        """Whether this is the sid of the super admin."""
+        admin = self.super_admin()
+        return admin is not None and admin.sid == sid
 
 
 class _OfAccount(MemoryRepository[R]):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sqlite3
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
-from voiceengine.api import account_rules
+from voiceengine.api import account_rules, accounts
 from voiceengine.api.account_rules import ROLES
 from voiceengine.api.auth import Action, hides_message_text, permitted
+from voiceengine.api.closing import finish_closing
 from voiceengine.bootstrap import SUPER_ADMIN_EMAIL
-from voiceengine.errors import CallControlError
+from voiceengine.errors import CallControlError, StoreError
 from voiceengine.store.passwords import ha1_md5
 from voiceengine.store.rows import (
     Account,
@@ -532,3 +536,131 @@ def test_provisioning_agents_do_not_see_texts(api_account: Account) -> None:
     hidden = [role for role in ROLES if hides_message_text(attrs.evolve(api_account, role=role))]
 
     assert hidden == ["ProvisioningAgent"]
+
+
+# ---------------------------------------------------------------- requests that cross each other
+
+
+@attrs.define
+class Meanwhile:
+    """Does something once, while the next password is hashed."""
+
+    do: Callable[[], Awaitable[Any]] | None = None
+
+    async def hashed(self, deps: Any, password: str) -> str:
+        do, self.do = self.do, None
+        if do is not None:
+            await do()
+        return "scrypt"
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
+    found = Meanwhile()
+    monkeypatch.setattr(accounts, "hashed", found.hashed)
+    return found
+
+
+@pytest.mark.parametrize("status", ["active", ""])
+@pytest_twisted.ensureDeferred
+async def test_nobody_undoes_a_suspension_that_comes_while_his_password_is_hashed(
+    api: Api, meanwhile: Meanwhile, status: str
+) -> None:
+    meanwhile.do = lambda: put(api, api.child, Status="suspended")
+    answer = await put(api, api.child, by=api.child, Password="RestComm12", Status=status)
+
+    assert answer.code == 403
+    assert api.store.accounts.get(api.child.sid).status == "suspended"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_parent_that_sets_a_password_keeps_what_came_in_between(
+    api: Api, meanwhile: Meanwhile
+) -> None:
+    meanwhile.do = lambda: put(api, api.child, Status="suspended", Role="Developer")
+    answer = await put(api, api.child, Password="RestComm12")
+
+    assert (answer.code, answer.json["status"], answer.json["role"]) == (200, "suspended", "Developer")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_role_that_is_taken_away_while_a_password_is_hashed_is_gone(
+    api: Api, meanwhile: Meanwhile
+) -> None:
+    meanwhile.do = lambda: put(api, api.child, Role="Developer")
+    answer = await put(api, api.child, by=api.child, Password="RestComm12", Role="Administrator")
+
+    assert (answer.code, answer.json["message"]) == (403, "Only Administrator allowed")
+    assert api.store.accounts.get(api.child.sid).role == "Developer"
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_account_is_made_below_one_that_is_closed_meanwhile(api: Api, meanwhile: Meanwhile) -> None:
+    meanwhile.do = lambda: put(api, api.child, Status="closed")
+    answer = await api.post(f"{ACCOUNTS}.json", DESK, by=api.child)
+
+    assert answer.code == 403
+    assert api.store.accounts.get(DESK_SID) is None
+    assert api.store.clients.all() == ()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_account_whose_client_cannot_be_stored_can_be_made_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(row: Client) -> Client:
+        raise StoreError("There is no room left.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(api.store.clients, "add", refuse)
+        failed = await api.post(f"{ACCOUNTS}.json", DESK)
+
+    assert failed.code == 500
+    assert (await made(api)).sid == DESK_SID
+    assert api.store.clients.by_login("desk") is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_status_reaches_all_accounts_below_or_none(api: Api) -> None:
+    row = await made(api, by=api.child)
+
+    def refuse(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "CREATE TRIGGER refuse BEFORE UPDATE ON accounts "
+            f"WHEN NEW.sid = '{row.sid}' BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+
+    await api.store._thread.submit(refuse)
+    answer = await put(api, api.child, Status="suspended")
+
+    assert answer.code == 500
+    assert [api.store.accounts.get(sid).status for sid in (api.child.sid, row.sid)] == ["active"] * 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_left_when_a_closing_broke_off_goes_at_the_next_start(api: Api) -> None:
+    mine, others = keep_everything(api, api.child.sid), keep_everything(api, api.sibling.sid)
+    for rows in (mine, others):
+        await store_everything(api, rows)
+    await api.store.accounts.update(attrs.evolve(api.child, status="closed"))
+    await finish_closing(api.store, api.folder, api.cache, reactor)
+
+    assert await left(api, mine) == {"calls", "messages"}
+    assert await left(api, others) == set(others)
+    assert [folder.name for folder in api.cache.iterdir()] == [api.sibling.sid]
+
+
+# ---------------------------------------------------------------- limits
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_password_has_a_length_that_can_be_weighed(api: Api) -> None:
+    for password, message in (
+        ("aB3$" * 65, "Password must not be longer than 256 characters."),
+        ("aB3$" * 1_000_000, "Password must not be longer than 8192 characters."),
+    ):
+        account = await api.post(f"{ACCOUNTS}.json", {**DESK, "Password": password})
+        client = await api.post("~/Clients.json", {"Login": "bob", "Password": password})
+        for answer in (account, client):
+            assert (answer.code, answer.json["message"]) == (400, message)
+    await made(api, Password="aB3$" * 64)

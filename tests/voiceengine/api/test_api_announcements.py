@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 
 from voiceengine.errors import CallControlError
 from voiceengine.store.rows import new_sid
@@ -173,3 +174,22 @@ async def test_the_files_of_a_closed_account_are_gone_for_the_world(api: Api) ->
 async def test_an_engine_that_does_not_speak_says_so(roomless_api: Api) -> None:
     assert (await roomless_api.post("~/Announcements.json", {"Text": "one"})).code == 503
     assert (await roomless_api.get(f"/restcomm/cache/{roomless_api.admin.sid}/a.wav", by=None)).code == 404
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_kept_for_an_account_that_was_closed_while_it_was_spoken(api: Api) -> None:
+    path = f"{PREFIX}/Accounts/{api.child.sid}"
+    closing: list[Deferred[Any]] = []
+
+    class Spoken(list[Any]):
+        def append(self, said: Any) -> None:
+            row = attrs.evolve(api.child, status="closed")
+            closing.append(Deferred.fromCoroutine(api.store.accounts.update(row)))
+
+    api.spoken = Spoken()
+    answer = await api.post(f"{path}/Announcements.json", {"Text": "x"})
+
+    assert (answer.code, answer.json["message"]) == (403, "Provided Account is not active")
+    assert (await api.get(f"{path}/Announcements.json")).json["total"] == 0
+    assert not (api.cache / api.child.sid).exists()
+    await closing[0]

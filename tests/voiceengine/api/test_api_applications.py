@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from voiceengine.store.rows import Number, new_sid
 
@@ -183,3 +187,32 @@ async def test_in_the_shape_of_twilio(api: Api) -> None:
     assert "rcml_url" not in plain
     assert (await api.ask("DELETE", path)).code == 204
     assert (await api.post(f"{base}.json", {"FriendlyName": "x", "VoiceMethod": "PUT"})).code == 400
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_changes_while_references_are_dropped_is_kept(api: Api) -> None:
+    sid = (await api.post("~/Applications.json", {"FriendlyName": "Menu"})).json["sid"]
+    rows = []
+    for name in ("one", "two", "three"):
+        row = Number(
+            sid=new_sid("PN"),
+            account_sid=api.admin.sid,
+            phone_number=name,
+            friendly_name=name,
+            is_sip=True,
+            voice_application_sid=sid,
+        )
+        rows.append(await api.store.numbers.add(row))
+    removing = Deferred.fromCoroutine(api.ask("DELETE", f"~/Applications/{sid}.json"))
+    while api.store.applications.get(sid) is not None:
+        await deferLater(reactor, 0)
+    # The application is gone for everybody else; its references are about to go.
+    gone = Deferred.fromCoroutine(api.store.numbers.delete(rows[0].sid))
+    named = Deferred.fromCoroutine(api.store.numbers.update(attrs.evolve(rows[2], friendly_name="new")))
+    answer = await removing
+    await gone
+    await named
+
+    assert answer.code == 204
+    assert [row.friendly_name for row in api.store.numbers.all()] == ["two", "new"]
+    assert [row.voice_application_sid for row in api.store.numbers.all()] == [None, None]

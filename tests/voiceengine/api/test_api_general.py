@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any
 
 import attrs
@@ -12,7 +13,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.threads import deferToThread
 
+from voiceengine.api import routing
+from voiceengine.api.parameters import parse_body
 from voiceengine.store.rows import Account
 
 pytestmark = pytest.mark.loopback
@@ -311,6 +315,34 @@ async def test_a_right_password_is_checked_by_scrypt_once(api: Api) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_acts_is_looked_up_again_after_a_password_was_checked(api: Api) -> None:
+    from voiceengine.api.auth import Authenticator
+
+    entered, go_on = threading.Event(), threading.Event()
+
+    def verify(password: str, stored: str) -> bool:
+        entered.set()
+        return go_on.wait(10)
+
+    async def authenticated(**changes: str) -> Account | None:
+        entered.clear()
+        go_on.clear()
+        waiting = Deferred.fromCoroutine(
+            Authenticator(api.store, reactor, verify).authenticate(api.admin.sid, "x")
+        )
+        await deferToThread(entered.wait, 10)
+        row = api.store.accounts.get(api.admin.sid)
+        await api.store.accounts.update(attrs.evolve(row, **changes))
+        go_on.set()
+        found: Account | None = await waiting
+        return found
+
+    suspended = await authenticated(status="suspended")
+    assert suspended is not None and suspended.status == "suspended"
+    assert await authenticated(password_hash="another") is None
+
+
+@pytest_twisted.ensureDeferred
 async def test_page_uris_repeat_filters_url_encoded(api: Api) -> None:
     for _ in range(3):
         api.call(to="+1512600&=%")
@@ -363,3 +395,32 @@ async def test_the_same_rights_hold_in_the_shape_of_twilio(api: Api) -> None:
     assert (await api.get(f"{base}/{api.admin.sid}/Calls.json", by=api.child)).code == 403
     assert (await api.get(f"{base}/AC{'f' * 32}/Calls.json")).code == 404
     assert (await api.ask("PUT", f"{base}/{api.admin.sid}/Calls.json")).code == 405
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_account_that_is_suspended_while_its_long_body_is_read_is_refused(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/restcomm/2012-04-24/Accounts/{api.child.sid}/Applications.json"
+    form = b"FriendlyName=Menu&Padding=" + b"%41" * 30_000
+    entered, go_on = threading.Event(), threading.Event()
+
+    def parse(content_type: str, body: bytes) -> Any:
+        entered.set()
+        assert go_on.wait(10)
+        return parse_body(content_type, body)
+
+    async def post() -> Any:
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return await api.ask("POST", path, by=api.child, data=form, headers=headers)
+
+    assert (await post()).code == 200
+    monkeypatch.setattr(routing, "parse_body", parse)
+    posting = Deferred.fromCoroutine(post())
+    await deferToThread(entered.wait, 10)
+    await api.store.accounts.update(attrs.evolve(api.child, status="suspended"))
+    go_on.set()
+    answer = await posting
+
+    assert (answer.code, answer.json["message"]) == (403, "Provided Account is not active")
+    assert len(api.store.applications) == 1

@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
+from voiceengine.api.number_ranges import RangeProvider
 from voiceengine.store.rows import Account, Application, Organization, new_sid
 
 pytestmark = pytest.mark.loopback
@@ -55,7 +56,13 @@ async def test_real_numbers_are_unique_everywhere(api: Api) -> None:
 
 @pytest.mark.parametrize(
     ("number", "kept"),
-    [("16.*", "16.*"), ("*98", "*98"), ("#31", "#31"), ("12345", "12345"), ("^1[0-9]+$", "^1[0-9]+$")],
+    [
+        ("16.*", "16.*"),
+        ("*98", "*98"),
+        ("#31", "#31"),
+        ("**61*1*11#", "**61*1*11#"),
+        ("^1[0-9]+$", "^1[0-9]+$"),
+    ],
 )
 @pytest_twisted.ensureDeferred
 async def test_patterns_and_codes_are_kept_as_they_are(api: Api, number: str, kept: str) -> None:
@@ -64,10 +71,27 @@ async def test_patterns_and_codes_are_kept_as_they_are(api: Api, number: str, ke
     ] == kept
 
 
-@pytest.mark.parametrize("number", ["[", "(a.+)+$", "a*.*.*.*.*b", "x" * 129, "+1510.*[", ".{5}{5}{5}{5}{5}"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        "[",
+        "(a.+)+$",
+        "a*.*.*.*.*b",
+        "x" * 129,
+        "+1510.*[",
+        ".{5}{5}{5}{5}{5}",
+        ".?.?.?.?.?x",
+        "(.|.)" * 9 + "$",
+        r"(.)\1",
+        "1" * 64 + "$",
+    ],
+)
 @pytest_twisted.ensureDeferred
-async def test_patterns_that_cannot_be_used(api: Api, number: str) -> None:
-    assert (await api.post("~/IncomingPhoneNumbers.json", {"PhoneNumber": number})).code == 400
+async def test_patterns_that_routing_would_ignore_are_refused(api: Api, number: str) -> None:
+    answer = await api.post("~/IncomingPhoneNumbers.json", {"PhoneNumber": number, "isSIP": "true"})
+
+    assert answer.code == 400
+    assert api.store.numbers.all() == ()
 
 
 @pytest_twisted.ensureDeferred
@@ -276,6 +300,23 @@ async def test_two_requests_at_once_get_two_numbers(make_api: Any) -> None:
 
     assert [answer.code for answer in answers].count(400) == 3
     assert sorted(got) == [f"+1512555010{digit}" for digit in range(4)] + ["+447700900000"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_account_that_is_closed_while_a_number_is_taken_gets_none(
+    make_api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = await make_api(**{"numbers.ranges": RANGES})
+    path = f"/restcomm/2012-04-24/Accounts/{api.child.sid}"
+
+    async def take(provider: RangeProvider, number: str) -> None:
+        assert (await api.ask("PUT", f"{path}.json", data={"Status": "closed"})).code == 200
+
+    monkeypatch.setattr(RangeProvider, "take", take)
+    answer = await api.post(f"{path}/IncomingPhoneNumbers.json", {"PhoneNumber": "+15125550100"})
+
+    assert (answer.code, answer.json["message"]) == (400, "Account is closed")
+    assert api.store.numbers.all() == ()
 
 
 @pytest_twisted.ensureDeferred

@@ -16,7 +16,7 @@ from voiceengine import api
 from voiceengine.api.call_rules import parse_headers
 from voiceengine.api.declare import Operation
 from voiceengine.api.errors import ApiError
-from voiceengine.api.number_rules import is_of_type, is_pattern, normalise
+from voiceengine.api.number_rules import fits, is_of_type, is_pattern, normalise
 from voiceengine.api.operation_rules import START_RECORDING, parse_recording
 from voiceengine.api.operations import DECLARED, OPERATIONS
 from voiceengine.api.paging import Paged, parse_date, slice_rows
@@ -179,6 +179,27 @@ def test_the_first_value_of_a_parameter_wins() -> None:
 
     assert (found.get("A"), found.all("A")) == ("1", ("1", "2"))
     assert (found.flag("Flag"), found.flag("No"), found.flag("Absent")) == (True, False, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern", "expected"),
+    [
+        ("abc", "abc", True),
+        ("abc", "ab", False),
+        ("abc", "*", True),
+        ("", "*", True),
+        ("abc", "a*c", True),
+        ("abc", "*b*", True),
+        ("abc", "**c", True),
+        ("aba", "ab*ba", False),
+        ("a?[c", "a?[*", True),
+        ("abc", "a?c", False),
+        ("abcabc", "a*bc*c", True),
+        ("abcabd", "a*bc*c", False),
+    ],
+)
+def test_only_the_star_is_a_wildcard(text: str, pattern: str, expected: bool) -> None:
+    assert fits(text, pattern) is expected
 
 
 def test_numbers() -> None:

@@ -233,3 +233,27 @@ async def test_those_above_read_everything_but_applications(guarded_api: Api, wh
         "SmsMessages",
         "Transcriptions",
     }
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_can_be_made_or_changed_under_a_closed_account(guarded_api: Api) -> None:
+    world = await make_world(guarded_api)
+    await guarded_api.store.accounts.update(attrs.evolve(world.owner, status="closed"))
+    before = await snapshot(guarded_api)
+    asked, problems = 0, []
+    for route in guarded(guarded_api):
+        if not route.path.startswith(ACCOUNT) or route.owner_only or route.super_admin:
+            continue
+        for method in {"POST", "PUT"} & set(route.handlers):
+            path = f"{MOUNT}/{path_of(route, world, world.owner)}"
+            body = body_of(route, method, world)
+            answer = await guarded_api.ask(
+                method, path, by=world.parent, data=body, accept="application/json"
+            )
+            asked += 1
+            if (answer.code, answer.json["message"]) != (400, "Account is closed"):
+                problems.append(f"{method} {path}: {answer.code} {answer.text}")
+
+    assert asked > 20
+    assert problems == []
+    assert await snapshot(guarded_api) == before

@@ -60,11 +60,13 @@ class Provider:
         self.sent: list[Sent] = []
         self.away = False
         self.unusable = False
+        self.address = "192.0.2.1"
+        """Of sip.example.net."""
 
     async def flow_to_uri(self, uri: URI) -> Any:
         if self.away:
             raise OSError("no route")
-        return FlowTo("192.0.2.1" if uri.host == "sip.example.net" else uri.host.strip("[]"))
+        return FlowTo(self.address if uri.host == "sip.example.net" else uri.host.strip("[]"))
 
     async def request(self, method: str, uri: str, flow: Any, **options: Any) -> Answer:
         if self.unusable:
@@ -176,6 +178,22 @@ def test_ipv6_addresses_are_compared_as_addresses() -> None:
     bench = registered(proxy="[2001:DB8::0:1]")
 
     assert bench.keeper.at("2001:db8::1") == GW
+
+
+def test_only_an_address_that_granted_a_registration_is_trusted() -> None:
+    bench = registered(proxy="sip.example.net", time_to_live=60)
+    bench.provider.address = "203.0.113.66"
+    bench.clock.advance(54)
+
+    assert bench.last.flow.host == "203.0.113.66"
+    assert bench.keeper.at("203.0.113.66") is None
+    assert bench.keeper.at("192.0.2.1") == GW
+    bench.last.reply(503)
+    assert bench.keeper.at("203.0.113.66") is None
+    bench.clock.advance(3)
+    bench.last.reply(200)
+    assert bench.keeper.at("203.0.113.66") == GW
+    assert bench.keeper.at("192.0.2.1") is None
 
 
 def test_the_interval_of_a_423_is_taken_at_once() -> None:

@@ -32,6 +32,13 @@ def test_without_a_word_about_it_what_was_asked_for_is_granted() -> None:
     assert schedule(100).step(Outcome(code=200), NOW) == pytest.approx(80)
 
 
+def test_a_grant_of_years_is_not_believed() -> None:
+    made = schedule(100)
+
+    assert made.step(Outcome(code=200, granted=2**32 - 1), NOW) == pytest.approx(0.8 * 86_400)
+    assert not made.live(NOW + 86_400)
+
+
 def test_a_success_that_holds_nothing_is_a_refusal() -> None:
     made = schedule()
 

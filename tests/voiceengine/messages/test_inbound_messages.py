@@ -168,6 +168,43 @@ async def test_a_message_between_clients_is_relayed(world: World, code: int, sta
     assert counted(world) == {"TextMessageInboundToClient": 1}
 
 
+@pytest.mark.parametrize(
+    ("code", "passed"), [(401, (403, "")), (407, (403, "")), (302, (480, "")), (503, (503, "Fine"))]
+)
+@pytest_twisted.ensureDeferred
+async def test_what_the_sender_could_not_act_on_is_a_plain_refusal(
+    world: World, code: int, passed: tuple[int, str]
+) -> None:
+    world.register("bob")
+    came = world.arrives("bob", by="alice")
+    (await world.edge.nth(1)).answer(code, "Fine")
+
+    assert came.responses == [passed]
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_more_messages_are_answered_at_once_than_the_limit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voiceengine.messages.applications.MAX_RUNNING", 1)
+    await world.number("1111")
+    assert world.arrives("1111").code == 202
+    assert world.arrives("1111").code == 503
+    sent = await world.service.send(attrs.evolve(to_alice("x"), to="1111"))
+
+    assert (await world.row(sent.sid)).error_code == 30001
+    await world.until(lambda: world.service._applications.running == ())
+    assert world.arrives("1111").code == 202
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_empty_header_is_not_passed_on(world: World) -> None:
+    world.register("bob")
+    world.arrives("bob", by="alice", headers=(("X-A", ""), ("X-B", "1")))
+
+    assert (await world.edge.nth(1)).headers == {"X-B": "1"}
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_client_who_is_not_registered(world: World) -> None:
     assert world.arrives("bob", by="alice").code == 404
@@ -253,6 +290,22 @@ async def test_a_phone_that_does_not_answer_leaves_it_waiting(holding: World) ->
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_phone_that_registers_while_another_is_tried_is_tried_too(holding: World) -> None:
+    world = holding
+    row = await world.service.send(to_alice("one"))
+    world.register("alice", 6001)
+    old = await world.edge.nth(1)
+    world.register("alice", 6002)
+    old.answer(408)
+    again = {sent.uri: sent for sent in world.edge.sent[1:]}
+    assert sorted(again) == ["sip:alice@127.0.0.1:6001", "sip:alice@127.0.0.1:6002"]
+    again["sip:alice@127.0.0.1:6001"].answer(408)
+    again["sip:alice@127.0.0.1:6002"].answer(200)
+
+    assert (await world.row(row.sid)).status == "delivered"
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_waits_too_long_fails(holding: World) -> None:
     world = holding
     row = await world.service.send(to_alice("one"))
@@ -274,7 +327,7 @@ async def test_no_more_than_the_limit_waits(holding: World) -> None:
     found = await world.row(rows[2].sid)
 
     assert (found.status, found.error_code) == ("failed", 30001)
-    assert world.service._held.count() == 2
+    assert world.service.waiting == 2
 
 
 @pytest_twisted.ensureDeferred

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import smtplib
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ import attrs
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import CancelledError
+from twisted.internet.threads import deferToThread
 
 from rcml.ports import Notice, OutgoingEmail
 from voiceengine.config import Mail
@@ -19,7 +24,7 @@ from voiceengine.errors import CallControlError
 from voiceengine.messages.documents import DocumentMail
 from voiceengine.messages.mail import MailService, compose, is_address, is_text_type
 from voiceengine.messages.requests import SendEmail
-from voiceengine.messages.smtp import explain, server_of
+from voiceengine.messages.smtp import Delivery, explain, server_of
 from voiceengine.store import Store
 
 pytestmark = pytest.mark.loopback
@@ -89,6 +94,26 @@ def test_a_text_that_the_charset_cannot_hold_is_utf8() -> None:
     assert compose(request, 0.0, "example.org").get_content_charset() == "utf-8"
 
 
+@pytest.mark.parametrize("charset", ["utf-16", "idna", "hex", "rot13", "undefined", "punycode"])
+def test_a_charset_that_mail_cannot_use_is_utf8(charset: str) -> None:
+    request = attrs.evolve(REQUEST, content_type=f"text/plain; charset={charset}", body="aé☺\n.b\nc")
+    written = compose(request, 0.0, "example.org").as_bytes()
+    read = email.message_from_bytes(written, policy=email.policy.default)
+
+    assert read.get_content_charset() == "utf-8"
+    assert read.get_content() == "aé☺\r\n.b\r\nc\r\n"
+
+
+@pytest.mark.parametrize("body", ["ä", "ä" * 5000, "x" * 5000, "a\0b", "\ud800", "", "a\rb\nc", "☺\n.\n.."])
+def test_any_text_is_written_in_short_lines_of_seven_bits(body: str) -> None:
+    message = compose(attrs.evolve(REQUEST, subject="ä\ud800\0☺", body=body), 0.0, "example.org")
+    written = message.as_bytes()
+
+    assert written.isascii()
+    assert max(map(len, written.split(b"\r\n"))) <= 78
+    assert b"\n" not in written.replace(b"\r\n", b"")
+
+
 @pytest.mark.parametrize(
     ("server", "security", "expected"),
     [
@@ -123,6 +148,34 @@ async def test_a_server_that_says_nothing_is_given_up(store: Store) -> None:
     silent.close()
 
     assert [notice.code for notice in found] == [11205]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_after_it_was_given_up_carries_nothing() -> None:
+    slow = socket.create_server(("127.0.0.1", 0))
+    delivery = Delivery(
+        settings=Mail(server=f"127.0.0.1:{slow.getsockname()[1]}", security="none", timeout=10),
+        sender="a@example.com",
+        recipients=["b@example.com"],
+        message=b"x",
+        name="example.org",
+        trust=ssl.create_default_context,
+    )
+    done = delivery.start(REACTOR)
+    done.cancel()
+    with pytest.raises(CancelledError):
+        await done
+
+    def greet() -> bytes:
+        slow.settimeout(10)
+        connection, _ = slow.accept()
+        connection.settimeout(10)
+        with connection:
+            connection.sendall(b"220 ready\r\n")
+            return connection.recv(100)
+
+    assert await deferToThread(greet) == b""
+    slow.close()
 
 
 @pytest_twisted.ensureDeferred

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,41 @@ async def test_a_report_that_overtakes_the_answer_counts(world: World) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_first_of_two_reports_counts(world: World) -> None:
+    world.edge.codes["*"] = 202
+    row = await world.service.send(text("1321", status_callback=f"{world.url}/status"))
+    await world.app.nth("/status")
+    for status in ("delivered", "failed"):
+        report = f"<imdn><message-id>{row.sid}</message-id><delivery-notification><status><{status}/>"
+        world.arrives("1", report, trunk=True, content_type="message/imdn+xml")
+    await world.app.nth("/status", 2)
+    await world.stop()
+
+    assert (await world.row(row.sid)).status == "delivered"
+    assert [told["MessageStatus"] for told in world.app.asked("/status")] == ["sent", "delivered"]
+
+
+@pytest.mark.parametrize("change", ["forget", "redact"])
+@pytest_twisted.ensureDeferred
+async def test_what_is_removed_while_a_report_comes_stays_removed(world: World, change: str) -> None:
+    world.edge.codes["*"] = 202
+    row = await world.row((await world.service.send(text("1321"))).sid)
+    report = f"<imdn><message-id>{row.sid}</message-id><delivery-notification><status><delivered/>"
+    world.arrives("1", report, trunk=True, content_type="message/imdn+xml")
+    if change == "forget":
+        await world.service.forget(row.sid)
+        await world.store.messages.delete(row.sid)
+    else:
+        await world.service.redact(row)
+        await world.until(lambda: not world.service.ledger._reported)
+    rows = await world.rows()
+
+    assert [(found.body, found.status) for found in rows] == (
+        [] if change == "forget" else [("", "delivered")]
+    )
+
+
+@pytest_twisted.ensureDeferred
 async def test_reports_are_taken_from_trunks_only(world: World) -> None:
     report = "<imdn><message-id>SM1</message-id></imdn>"
 
@@ -252,6 +288,34 @@ async def test_a_client_who_is_not_there(world: World, to: str, error: int) -> N
     row = await world.row((await world.service.send(text(to))).sid)
 
     assert (row.status, row.error_code) == ("failed", error)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_of_an_account_that_is_not_active_gets_nothing(world: World) -> None:
+    client = world.register("alice")
+    await world.store.clients.update(attrs.evolve(client, account_sid=OTHER))
+    world.register("alice")
+    owner = world.store.accounts.get(OTHER)
+    assert owner is not None
+    await world.store.accounts.update(attrs.evolve(owner, status="suspended"))
+    row = await world.row((await world.service.send(text("client:alice"))).sid)
+
+    assert (row.status, row.error_code) == ("failed", 30004)
+    assert world.edge.sent == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_headers_of_a_program_are_kept_as_they_are_sent(world: World) -> None:
+    headers = (("X-A", "1\r\nVia: x"), ("X-Empty", ""), ("Via", "x"), ("X-Message-Hops", "0"))
+    many = tuple((f"X-{number}", "y" * 2000) for number in range(100))
+    row = await world.service.send(text("1321", headers=(*headers, *many)))
+    kept = json.loads((await world.row(row.sid)).headers)
+
+    assert kept["X-A"] == "1 Via: x"
+    assert len(kept) == 32
+    assert "X-Empty" not in kept
+    assert max(map(len, kept.values())) == 1000
+    assert (await world.edge.nth(1)).headers == {"X-Message-Sid": row.sid, **kept}
 
 
 # ------------------------------------------------------------------ to numbers of the engine

@@ -429,6 +429,16 @@ def test_an_invite_from_a_client_who_proves_it_is_accepted(world: World) -> None
     assert world.identify(world.invite_credentials()) == CallerIdentity(client_sid=client.sid)
 
 
+@pytest.mark.parametrize("user", ["alice;x=1", "%20alice", "ali%63e", "al%0Aice", "alice%3B"])
+def test_no_way_of_writing_a_client_needs_no_digest(world: World, user: str) -> None:
+    client = world.store.clients.by_login("alice")
+    assert client is not None
+
+    assert isinstance(world.identify(user=user), list)
+    proven = world.identify(world.invite_credentials(), user=user)
+    assert proven == CallerIdentity(client_sid=client.sid)
+
+
 @pytest.mark.parametrize("login", [("alice", "wrong"), BOB])
 def test_an_invite_with_other_credentials_is_challenged_again(world: World, login: tuple[str, str]) -> None:
     assert isinstance(world.identify(world.invite_credentials(login)), list)

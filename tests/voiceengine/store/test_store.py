@@ -203,6 +203,26 @@ async def test_of_writes_that_are_refused_together_nothing_is_left(store: Store)
 
 
 @pytest_twisted.ensureDeferred
+async def test_several_rows_change_together_or_not_at_all(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path / "engine.db", REACTOR)
+    rows = [await store.clients.add(client(name)) for name in ("alice", "bob", "carol")]
+    stranger = client("dave")
+    with pytest.raises(StoreError, match="no Client"):
+        await store.clients.update_all([attrs.evolve(rows[0], login="x"), stranger])
+    assert store.clients.all() == tuple(rows)
+    changed = [attrs.evolve(row, status=0) for row in rows]
+    await store.clients.update_all(changed)
+    await store.clients.update_all([])
+    assert store.clients.all() == tuple(changed)
+    assert await store.clients.delete_all([rows[0].sid, rows[2].sid, stranger.sid]) == 2
+    await store.close()
+
+    store = await Store.open(tmp_path / "engine.db", REACTOR)
+    assert store.clients.all() == (changed[1],)
+    await store.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_read_sees_every_write_before_it(store: Store) -> None:
     row = call()
     for number in range(200):

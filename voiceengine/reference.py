@@ -53,7 +53,7 @@ LABELS: Mapping[tuple[str, str], list[str]] = {
 _SETTINGS_HEAD = """\
 # Settings
 
-This page is made from `voiceengine/config.py` by `python -m voiceengine.reference`; do not edit it.
+This page is made from `voiceengine/sections.py` by `python -m voiceengine.reference`; do not edit it.
 
 A value is taken from the first of these that names it:
 

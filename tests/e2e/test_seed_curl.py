@@ -26,10 +26,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from waiting import eventually, reactor, stays
 from world import World
 
-pytestmark = [
-    pytest.mark.loopback,
-    pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl"),
-]
+pytestmark = pytest.mark.loopback
 
 COMMANDS = (ROOT / "tests" / "data" / "seed_curl.txt").read_text("utf-8").strip().split("\n\n")
 DATE = re.compile(r"[A-Z][a-z]{2}, [1-9]\d? [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} [+-]\d{4}")

@@ -74,7 +74,6 @@ async def test_sipp_sends_200_messages_at_50_a_second_over_tcp(world: World) -> 
     await sipp(world, "t1")
 
 
-@pytest.mark.skipif(shutil.which("sipsak") is None, reason="sipsak is not installed")
 @case
 async def test_sipsak_sends_a_message_to_a_number(world: World) -> None:
     number = await sms_number(world, document(""))

@@ -124,11 +124,7 @@ async def _list(context: Context) -> Reply:
 
 
 async def _row(context: Context) -> AnnouncementRow:
-    row = await context.deps.store.announcements.get(context.sid())
-    if row is None or not _SID.fullmatch(row.sid):
-        raise not_found("announcement")
-    context.own(row.account_sid)
-    return row
+    return context.owned(await context.deps.store.announcements.get(context.sid()), "announcement")
 
 
 async def _get(context: Context) -> Reply:

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 import attrs
 
 from voiceengine.api.declare import API_VERSION_PARAM, Operation, Param
-from voiceengine.api.errors import bad, missing, not_found
+from voiceengine.api.errors import bad, missing
 from voiceengine.api.parameters import Parameters
 from voiceengine.api.representation import (
     Field,
@@ -245,11 +245,7 @@ def _bound(store: Store, row: Application) -> tuple[Number, ...]:
 
 
 def _row(context: Context) -> Application:
-    row = context.deps.store.applications.get(context.sid())
-    if row is None:
-        raise not_found("application")
-    context.own(row.account_sid)
-    return row
+    return context.owned(context.deps.store.applications.get(context.sid()), "application")
 
 
 async def _get(context: Context) -> Reply:

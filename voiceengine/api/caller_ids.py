@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from voiceengine.api.declare import Operation, Param
-from voiceengine.api.errors import bad, not_found
+from voiceengine.api.errors import bad
 from voiceengine.api.number_ranges import national
 from voiceengine.api.number_rules import to_e164
 from voiceengine.api.paging import plus
@@ -62,11 +62,7 @@ async def _create(context: Context) -> Reply:
 
 
 def _row(context: Context) -> CallerId:
-    row = context.deps.store.caller_ids.get(context.sid())
-    if row is None:
-        raise not_found("caller id")
-    context.own(row.account_sid)
-    return row
+    return context.owned(context.deps.store.caller_ids.get(context.sid()), "caller id")
 
 
 async def _list(context: Context) -> Reply:

@@ -9,7 +9,7 @@ import attrs
 
 from voiceengine.api.account_rules import FORBIDDEN_IN_LOGIN, check_strong
 from voiceengine.api.declare import API_VERSION_PARAM, Operation, Param
-from voiceengine.api.errors import ApiError, bad, not_found
+from voiceengine.api.errors import ApiError, bad
 from voiceengine.api.representation import Field, Many, One, Representation, date, optional, plain
 from voiceengine.api.routing import Context, Reply, Route
 from voiceengine.store.passwords import ha1_md5, ha1_sha256, make_client
@@ -153,11 +153,7 @@ async def _create(context: Context) -> Reply:
 
 
 def _row(context: Context) -> Client:
-    row = context.deps.store.clients.get(context.sid())
-    if row is None:
-        raise not_found("client")
-    context.own(row.account_sid)
-    return row
+    return context.owned(context.deps.store.clients.get(context.sid()), "client")
 
 
 async def _list(context: Context) -> Reply:

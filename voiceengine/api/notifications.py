@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from voiceengine.api.declare import Operation
-from voiceengine.api.errors import not_found
 from voiceengine.api.lists import ListRules, list_operation, list_reply
 from voiceengine.api.paging import Rule
 from voiceengine.api.representation import Field, One, Representation, date, moment, plain
@@ -79,10 +78,7 @@ async def _list(context: Context) -> Reply:
 
 
 async def _get(context: Context) -> Reply:
-    row = await context.deps.store.notifications.get(context.sid())
-    if row is None:
-        raise not_found("notification")
-    context.own(row.account_sid)
+    row = context.owned(await context.deps.store.notifications.get(context.sid()), "notification")
     return Reply(One(NOTIFICATION, row))
 
 

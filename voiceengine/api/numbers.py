@@ -10,7 +10,7 @@ import attrs
 from twisted.internet.task import deferLater
 
 from voiceengine.api.declare import PAGE, SORT, SUB_ACCOUNTS, Operation, Param
-from voiceengine.api.errors import ApiError, bad, forbidden, missing, not_found
+from voiceengine.api.errors import ApiError, bad, forbidden, missing
 from voiceengine.api.number_fields import (
     ACCOUNT_SID,
     AREA_CODE,
@@ -148,11 +148,7 @@ def _create(kind: NumberType | None) -> Handler:
 
 
 def _row(context: Context) -> Number:
-    row = context.deps.store.numbers.get(context.sid())
-    if row is None:
-        raise not_found("number")
-    context.own(row.account_sid)
-    return row
+    return context.owned(context.deps.store.numbers.get(context.sid()), "number")
 
 
 def _patterns(context: Context) -> Sequence[tuple[str, str]]:

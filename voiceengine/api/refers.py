@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 from voiceengine.api.declare import Operation
-from voiceengine.api.errors import not_found
 from voiceengine.api.lists import ListRules, list_operation, list_reply
 from voiceengine.api.paging import Rule
 from voiceengine.api.representation import Field, One, Render, Representation, date, plain
@@ -68,10 +67,7 @@ async def _list(context: Context) -> Reply:
 
 
 async def _get(context: Context) -> Reply:
-    row = await context.deps.store.refers.get(context.sid())
-    if row is None or not _SID.fullmatch(row.sid):
-        raise not_found("refer")
-    context.own(row.account_sid)
+    row = context.owned(await context.deps.store.refers.get(context.sid()), "refer")
     return Reply(One(REFER, row), only="json")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import attrs
 from twisted.internet.threads import deferToThreadPool
@@ -59,6 +59,17 @@ class Reply:
     """When the resource changed, wall time; given: the reply has an ETag and may be answered with 304."""
 
 
+class Owned(Protocol):
+    """A row that belongs to an account."""
+
+    @property
+    def account_sid(self) -> str:
+        """Whose it is."""
+
+
+O = TypeVar("O", bound=Owned)  # noqa: E741 - a type
+
+
 @attrs.frozen(kw_only=True)
 class Context:
     """A request that may be carried out."""
@@ -111,6 +122,17 @@ class Context:
         """
         if account_sid != self.account.sid:
             raise forbidden("The resource belongs to another account.")
+
+    def owned(self, row: O | None, what: str) -> O:
+        """The row that was found by the sid of the path.
+
+        Raises:
+            ApiError: 404 without one, 403 for that of another account.
+        """
+        if row is None:
+            raise not_found(what)
+        self.own(row.account_sid)
+        return row
 
     def active(self) -> None:
         """Refuse new traffic for an account that may have none (now); its parent could still ask for it.

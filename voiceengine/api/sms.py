@@ -10,7 +10,7 @@ import attrs
 
 from voiceengine.api.auth import hides_message_text
 from voiceengine.api.declare import API_VERSION_PARAM, Operation, Param
-from voiceengine.api.errors import ApiError, bad, forbidden, not_found
+from voiceengine.api.errors import ApiError, bad, forbidden
 from voiceengine.api.lists import ListRules, list_operation, list_reply
 from voiceengine.api.paging import Paged, Rule
 from voiceengine.api.representation import (
@@ -222,12 +222,7 @@ async def _list(context: Context) -> Reply:
 
 
 async def _row(context: Context) -> MessageRow:
-    sid = context.sid()
-    row = await context.deps.store.messages.get(sid) if _SID.fullmatch(sid) else None
-    if row is None:
-        raise not_found("message")
-    context.own(row.account_sid)
-    return row
+    return context.owned(await context.deps.store.messages.get(context.sid()), "message")
 
 
 async def _get(context: Context) -> Reply:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from voiceengine.api.declare import Operation
-from voiceengine.api.errors import not_found
 from voiceengine.api.lists import ListRules, list_operation, list_reply
 from voiceengine.api.paging import Rule
 from voiceengine.api.recordings import duration
@@ -62,11 +61,7 @@ async def _list(context: Context) -> Reply:
 
 
 async def _row(context: Context) -> TranscriptionRow:
-    row = await context.deps.store.transcriptions.get(context.sid())
-    if row is None:
-        raise not_found("transcription")
-    context.own(row.account_sid)
-    return row
+    return context.owned(await context.deps.store.transcriptions.get(context.sid()), "transcription")
 
 
 async def _get(context: Context) -> Reply:

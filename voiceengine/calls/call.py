@@ -26,6 +26,7 @@ from rcml.ports import (
     StoredRecording,
 )
 from rcml.verbs.refer import refer_status
+from voiceengine.calls.call_fetcher import CallFetcher
 from voiceengine.calls.call_flow import CallFlow
 from voiceengine.calls.call_progress import CallProgress
 from voiceengine.calls.call_recordings import CallRecordings
@@ -36,7 +37,6 @@ from voiceengine.calls.callbacks import (
     event_of,
     is_outbound,
 )
-from voiceengine.calls.fetcher import CallFetcher
 from voiceengine.calls.leg import CallLeg
 from voiceengine.calls.prompts import CallPrompts
 from voiceengine.calls.quality import media_columns

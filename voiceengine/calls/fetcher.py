@@ -10,7 +10,6 @@ from http.cookiejar import CookieJar
 from typing import Any
 from urllib.parse import unquote, urlencode, urljoin, urlsplit, urlunsplit
 
-import attrs
 from hyperlink import EncodedURL
 from OpenSSL.SSL import Error as SSLError
 from twisted.internet import defer, error, protocol, ssl
@@ -33,9 +32,8 @@ from twisted.web.iweb import IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from rcml.nouns import MAX_HEADERS
-from rcml.ports import FetchedDocument, FetchError, FetchFailure, FetchRequest
+from rcml.ports import FetchedDocument, FetchError, FetchFailure
 from voiceengine import __version__
-from voiceengine.calls.leg import CallLeg
 from voiceengine.config import Web
 
 ACCEPT = b"text/xml, application/xml, audio/*, text/plain, */*"
@@ -408,27 +406,3 @@ def _header_text(response: Any) -> str:
     for name, values in response.headers.getAllRawHeaders():
         lines += [f"{name.decode('latin-1')}: {value.decode('latin-1')}" for value in values]
     return "\n".join(lines)[:EXCERPT]
-
-
-@attrs.define
-class CallFetcher:
-    """The fetcher of one call: keeps its cookies, and gives up when the caller leaves."""
-
-    client: WebClient
-    leg: CallLeg
-    cookies: CookieJar = attrs.field(factory=CookieJar)
-
-    async def fetch(self, request: FetchRequest, *, after_end: bool = False) -> FetchedDocument:
-        """Implements `rcml.ports.Fetcher`."""
-        settings = self.client.settings
-        work = self.client.request(
-            request.method,
-            request.url,
-            request.parameters,
-            cookies=self.cookies,
-            timeout=settings.timeout,
-            limit=settings.max_document_bytes,
-        )
-        if after_end:
-            return await work
-        return await self.leg.unless_ended(work)

@@ -16,8 +16,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from rcml.ports import FetchedDocument, FetchError, FetchFailure, FetchRequest, LegEnded
+from voiceengine.calls.call_fetcher import CallFetcher
 from voiceengine.calls.fetcher import (
-    CallFetcher,
     WebClient,
     ascii_url,
     split_credentials,

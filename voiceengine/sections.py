@@ -304,7 +304,9 @@ class Messages(Section):
         description="clients may send messages to numbers outside, through the outbound proxy",
     )
     per_second: int = Field(
-        default=0, ge=0, description="messages that an account may send over REST in one second; 0: no limit"
+        default=0,
+        ge=0,
+        description="messages that programs and documents of an account may send in one second; 0: no limit",
     )
     answer_timeout: float = Field(
         default=32, gt=0, description="time the next hop has to answer a MESSAGE, seconds"

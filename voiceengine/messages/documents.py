@@ -59,6 +59,7 @@ class DocumentMessages:
             hops=self._hops,
         )
         try:
+            service.count(self._account_sid)
             taken = service.take(request)
         except CallControlError as refusal:
             raise MessageRefused(

@@ -129,8 +129,16 @@ class MessageService:
 
     async def send(self, request: SendMessage) -> MessageRow:
         """Take a message of a program."""
-        self._rate.check(request.account_sid, self.context.reactor.seconds())
+        self.count(request.account_sid)
         return self.take(request).row
+
+    def count(self, account_sid: str) -> None:
+        """Count a message that a program or a document of an account sends.
+
+        Raises:
+            LimitReached: it is one too many in this second.
+        """
+        self._rate.check(account_sid, self.context.reactor.seconds())
 
     async def forget(self, sid: str) -> None:
         """Hand a message over no more."""

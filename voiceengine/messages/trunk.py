@@ -61,7 +61,7 @@ class SipTrunkProvider:
             log.warn(
                 "message_trunk_unreachable message={message} uri={uri} reason={reason}",
                 message=text.sid,
-                uri=proxy.uri,
+                uri=proxy.uri.rpartition("@")[2],
                 reason=str(error),
             )
             return failed(NO_CARRIER, 503, "Trunk Unreachable")

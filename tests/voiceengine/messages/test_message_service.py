@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 
 from rcml.ports import CallInfo, Direction, MessageRefused, OutgoingMessage
 from voiceengine.errors import CallControlError
+from voiceengine.messages.documents import DocumentMessages
 from voiceengine.messages.requests import LimitReached, SendMessage
 from voiceengine.store import Store
 
@@ -388,7 +389,13 @@ async def test_more_than_the_limit_in_a_second_is_refused(tmp_path: Path) -> Non
     world.clock.advance(0.5)
     await world.service.send(text("1"))
 
-    assert len(await world.rows()) == 4
+    documents = DocumentMessages(world.service, account_sid=OTHER, call_sid=None, hops=0)
+    await world.service.send(text("1", account_sid=OTHER))
+    with pytest.raises(MessageRefused) as refused:
+        await documents.send(OutgoingMessage(to="1", from_="2", body="x"))
+
+    assert refused.value.code == 11001
+    assert len(await world.rows()) == 5
     await world.close()
 
 

@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_twisted import async_yield_fixture, blockon
-from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred
+from pytest_twisted import async_yield_fixture
 
 for _name in ("harness", "processes", "rtp", "sipcall", "siptext", "sipphone", "sound", "waiting", "webapp"):
     pytest.register_assert_rewrite(_name)
-pytest.register_assert_rewrite("world", "programs", "rooms", "dialing")
+pytest.register_assert_rewrite("world", "session", "rooms", "dialing", "texting")
 
 from harness import EngineProcess  # noqa: E402 - after the rewriting was arranged
-from waiting import eventually  # noqa: E402
+from session import idle, run  # noqa: E402
 from webapp import WebApp  # noqa: E402
 from world import Running, World  # noqa: E402
-
-reactor: Any = installed
-
-
-def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a coroutine from a fixture that is no coroutine (those of a session)."""
-    done: Deferred[Any] = Deferred()
-    reactor.callLater(0, lambda: Deferred.fromCoroutine(work()).chainDeferred(done))
-    return blockon(done)
-
-
-async def idle(engine: EngineProcess) -> None:
-    """No call, leg, conference, bridge, link or kept slot may be left, and no file that is half done."""
-
-    def left(found: dict[str, Any]) -> dict[str, Any]:
-        counts = {"calls": found["calls"], "conferences": found["conferences"]}
-        names = ("legs", "bridges", "links", "slots_kept")
-        return {**counts, **{name: found["media"].get(name, 0) for name in names}}
-
-    await eventually(
-        engine.rest.health,
-        lambda found: not any(left(found).values()),
-        5.0,
-        "no call, leg, conference, bridge, link or kept slot is left in the engine",
-    )
-    halves = [*engine.data.glob("recordings/*.heard.wav"), *engine.data.glob("recordings/*.tmp")]
-    assert halves == []
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import idle
 from harness import EngineProcess
+from session import idle
 from sipcall import Call
 from sipphone import Phone
 from siptext import offer

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import run
 from harness import EngineProcess, Rest
+from session import run
 from siptext import Message
 from texting import (
     PASSWORD,

@@ -18,9 +18,9 @@ from typing import Any
 
 import attrs
 import pytest
-from conftest import run
 from harness import ROOT, EngineProcess
 from pytest_twisted import ensureDeferred
+from session import run
 from sipphone import Phone
 from twisted.internet.utils import getProcessOutputAndValue
 from waiting import eventually, reactor, stays

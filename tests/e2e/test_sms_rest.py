@@ -11,9 +11,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from conftest import run
 from harness import EngineProcess, RestReply
 from pytest_twisted import ensureDeferred
+from session import run
 from texting import (
     PASSWORD,
     PATIENT,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
-from conftest import idle
 from harness import EngineProcess
 from pytest_twisted import ensureDeferred
+from session import idle
 from sipcall import Call
 from sipphone import Phone, _Udp
 from siptext import Message, offer, tag_of

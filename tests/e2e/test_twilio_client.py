@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import pytest
 import treq
-from conftest import run
 from harness import EngineProcess
 from pytest_twisted import ensureDeferred
+from session import run
 from sipphone import Phone
 from twilio.base.exceptions import TwilioRestException
 from twilio.rest import Client

@@ -2,7 +2,7 @@
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rcml.dial import DialMachine, DialSpec, DialState, dial_status
@@ -303,7 +303,6 @@ SPECS = st.builds(DialSpec, hangup_on_star=st.booleans(), record=st.booleans(), 
 FORKS = st.builds(Forked, st.sampled_from([(), (A,), (A, B), (A, B, C)]), st.frozensets(BRANCHES, max_size=3))
 
 
-@settings(deadline=None)
 @given(SPECS, EVENTS, FORKS, EVENTS)
 def test_no_order_of_events_raises_and_the_caller_leaving_ends_it(spec, early, fork, events):
     dial = DialMachine(spec)
@@ -315,7 +314,6 @@ def test_no_order_of_events_raises_and_the_caller_leaving_ends_it(spec, early, f
     assert sum(isinstance(effect, BridgeEarly) for effect in effects) <= 1
 
 
-@settings(deadline=None)
 @given(SPECS, FORKS, EVENTS)
 def test_every_leg_is_ended_in_the_end_and_what_runs_is_stopped(spec, fork, events):
     dial = DialMachine(spec)
@@ -350,7 +348,6 @@ def test_every_leg_is_ended_in_the_end_and_what_runs_is_stopped(spec, fork, even
     assert running == set()
 
 
-@settings(deadline=None)
 @given(SPECS, FORKS, EVENTS)
 def test_the_bridged_leg_answered_and_no_other_is_alive_with_it(spec, fork, events):
     dial = DialMachine(spec)

@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import rcml.verbs  # noqa: F401  registers verbs and nouns
@@ -80,7 +80,6 @@ VALUES = st.text(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(NAMES, VALUES.map(str.strip)), max_size=5))
 def test_headers_come_out_as_they_were_written(headers):
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in headers)
@@ -88,7 +87,6 @@ def test_headers_come_out_as_they_were_written(headers):
         assert split_headers(f"sip:a@h?{query}") == ("sip:a@h", tuple(headers))
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_every_text_is_read_or_refused_and_no_header_holds_a_line_end(text):
     for name in ("Number", "Client", "Sip"):

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 import pytest_twisted
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voiceengine.api.errors import ApiError
@@ -48,7 +48,6 @@ RANGES = [
 ]
 
 
-@settings(deadline=None)
 @given(st.lists(st.none() | st.integers(0, 9), min_size=1, max_size=4), st.integers(0, 12_000))
 def test_the_next_match_is_that_of_a_full_search(mask: list[int | None], start: int) -> None:
     lowest = 10 ** (len(mask) - 1) if len(mask) > 1 else 0

@@ -83,6 +83,7 @@ async def test_ac22_cancel_during_the_fetch_is_a_487_and_nothing_is_executed(wor
     status = world.script("status", "")
     number = await world.number(document("<Play>never.wav</Play>", delay=2), StatusCallback=status)
     call = await world.call(number)
+    await call.response(180)
     await world.asked("voice")
     response = await call.cancel()
     final = await call.final()

@@ -174,8 +174,17 @@ async def test_a_zygote_that_dies_leaves_live_calls_alone_and_later_calls_work(w
 
     await eventually(zygotes, lambda pids: pids and zygote not in pids, 4.0, "a new zygote")
     victim = worker_of(engine, calls[0], old)
-    for pid in set(old) - {victim}:
+    deaths = (await world.rest.metrics())["voiceengine_worker_deaths"]
+    others = set(old) - {victim}
+    for pid in others:
         os.kill(pid, signal.SIGKILL)
+    # A call that meets a worker before its death was noticed would die with it.
+    await eventually(
+        world.rest.metrics,
+        lambda found: found["voiceengine_worker_deaths"] >= deaths + len(others),
+        4.0,
+        "the deaths are noticed",
+    )
     await works(world)
     assert set(engine.workers()) - set(old), "new workers were made"
     await together([hears(call, 0.3) for call in calls])

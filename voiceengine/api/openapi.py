@@ -15,7 +15,8 @@ from voiceengine.api.auth import REALM
 from voiceengine.api.conditional import is_unchanged, tag_of
 from voiceengine.api.declare import LIMIT, Operation, Param
 from voiceengine.api.representation import Field, Representation, camel
-from voiceengine.api.routing import TWILIO_MOUNT, Reply, Route, Router
+from voiceengine.api.routing import Reply, Route, Router
+from voiceengine.api.twilio_shape import TWILIO_MOUNT
 from voiceengine.config import Settings
 
 DOCUMENT: Final = "openapi"

@@ -15,23 +15,11 @@ from voiceengine.api.cors import Cors
 from voiceengine.api.declare import PAGE, Operation
 from voiceengine.api.deps import ApiDeps
 from voiceengine.api.errors import CLOSED, ApiError, bad, forbidden, not_found
-from voiceengine.api.paging import Paged, carried, parse_page, slice_rows
 from voiceengine.api.parameters import Parameters, parse_body, parse_form
-from voiceengine.api.representation import Content, Format, Many, One, Render
+from voiceengine.api.representation import Content, Format, Render
+from voiceengine.api.twilio_shape import TWILIO_MOUNT, TWILIO_NAMES, in_twilio_shape
 from voiceengine.config import Settings
 from voiceengine.store.rows import Account
-
-TWILIO_MOUNT: Final = "/2010-04-01"
-"""Where the same resources are served in the shape of Twilio."""
-TWILIO_NAMES: Final = frozenset(
-    {"Page", "PageSize", "PageToken"}
-    | {
-        name + sign
-        for name in ("StartTime", "EndTime", "DateCreated", "DateUpdated", "DateSent")
-        for sign in ("", "<", ">")
-    }
-)
-"""List parameters that Twilio's clients send beside the declared ones."""
 
 LONG_BODY: Final = 64 * 1024
 """Bytes; a longer body is decoded in a thread: escapes of megabytes take seconds."""
@@ -208,39 +196,6 @@ class Route:
         if method == "DELETE":
             return "Delete"
         return "Modify" if "{sid}" in self.path or self.path.endswith("}") else "Create"
-
-
-def in_twilio_shape(context: Context, action: Action, reply: Reply, filters: Sequence[str] = ()) -> Reply:
-    """Give a reply the status and the list envelope that Twilio's clients expect.
-
-    Args:
-        context: the request.
-        action: what it meant.
-        reply: as the handler gave it.
-        filters: query parameters that page URIs repeat.
-    """
-    content, status = reply.content, reply.status
-    if isinstance(content, Many) and action == "Read":
-        page, page_size = parse_page(context.query)
-        path = context.request.path.decode("utf-8", "replace").removeprefix(TWILIO_MOUNT)
-        paged: Paged[Any] = Paged(
-            representation=content.representation,
-            rows=slice_rows(content.rows, page, page_size),
-            page=page,
-            page_size=page_size,
-            total=len(content.rows),
-            path=_SUFFIX.sub(r"\1", path),
-            carried=carried(context.query, filters),
-        )
-        content = paged.check()
-    elif isinstance(content, Many) and content.rows:
-        # Several devices were called: Twilio's clients read one resource.
-        content = One(content.representation, content.rows[0])
-    if status == 200 and action == "Create":
-        status = 201
-    elif status == 200 and action == "Delete":
-        content, status = None, 204
-    return attrs.evolve(reply, content=content, status=status)
 
 
 def negotiate(segments: Sequence[str], accept: str) -> tuple[list[str], Format]:

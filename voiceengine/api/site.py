@@ -26,7 +26,8 @@ from voiceengine.api.errors import ApiError
 from voiceengine.api.openapi import DOCUMENT, document_reply
 from voiceengine.api.rendering import encode_in_turns
 from voiceengine.api.representation import Problem, Render, encode
-from voiceengine.api.routing import TWILIO_MOUNT, Reply, Route, Router, negotiate
+from voiceengine.api.routing import Reply, Route, Router, negotiate
+from voiceengine.api.twilio_shape import TWILIO_MOUNT
 from voiceengine.errors import CallControlError, QueryTooLong
 
 MOUNTS = ("/restcomm/2012-04-24", "/api/2012-04-24", "/2012-04-24")

@@ -28,7 +28,8 @@ from tenants import (
     variables,
 )
 
-from voiceengine.api.routing import TWILIO_MOUNT, Route
+from voiceengine.api.routing import Route
+from voiceengine.api.twilio_shape import TWILIO_MOUNT
 from voiceengine.store.rows import Account
 
 pytestmark = pytest.mark.loopback
